@@ -1,0 +1,1 @@
+"""Floor 4: one emitter a backend, Kernel -> text or bytecode."""

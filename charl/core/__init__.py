@@ -1,0 +1,1 @@
+"""Floor 0: settings, dtypes, shapes, errors, and inference for the hot path."""

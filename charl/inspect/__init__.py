@@ -1,0 +1,1 @@
+"""What charl did and why: doctor, and views of the caches."""

@@ -1,0 +1,1 @@
+"""Side wing: memory, threads and machine code. Imports floor 0 alone."""
