@@ -1,0 +1,283 @@
+"""charl demo: handwritten digits recognised with plain array code, on every backend, checked against NumPy.
+
+Samples are centred by the training mean and projected to 30 principal components, found by subspace iteration; each
+third one is held out and given the label of its nearest neighbour. `recognise` is written once against an array
+namespace: charl runs it on each backend, NumPy runs the same text for the comparison of results, and
+`numpy_fastest` is how one would write it for speed in NumPy.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import charl as ch
+
+HELD_OUT = 3  # each third sample
+COMPONENTS = 30
+ROUNDS = 3  # of subspace iteration, each with the fourth power of the covariance
+BLOCK = 1024  # held-out samples whose distances are computed at once
+REPEATS = 7
+LEAST_ACCURACY = 0.98  # on the digits
+TOLERANCE = 1e-4  # of nearest distances, relative to the largest: float32, two ways of rounding
+
+Tick = Callable[[Any], None]
+
+
+class BadData(Exception):
+    """A data file that the demo cannot use; the message is one line for the user."""
+
+
+class Samples(NamedTuple):
+    """train (n, d) and held (m, d) float64, known (n,) and truth (m,) int64 labels."""
+
+    train: Any
+    held: Any
+    known: Any
+    truth: Any
+
+
+class Answer(NamedTuple):
+    """label (m,) int64 of each held-out sample, gap (m,) float32: squared distance to its nearest neighbour."""
+
+    label: Any
+    gap: Any
+
+
+def orthonormal(xp, a):
+    """a (d, k) -> (d, k), orthonormal columns that span the same space. Modified Gram-Schmidt."""
+    a = xp.asarray(a, copy=True)
+    for j in range(a.shape[1]):
+        a[:, j] /= xp.sqrt(xp.sum(a[:, j] ** 2)) + 1e-300
+        a[:, j + 1 :] -= a[:, j : j + 1] * (a[:, j] @ a[:, j + 1 :])
+    return a
+
+
+def components(xp, x, k: int, tick: Tick):
+    """x (n, d), centred -> (d, k): the directions of largest variance, by subspace iteration."""
+    d = x.shape[1]
+    cov = x.T @ x / x.shape[0]
+    power = cov @ cov
+    power = power @ power / xp.sum(power * power)
+    waves = (xp.arange(d, dtype=xp.float64)[:, None] + 0.5) * xp.arange(k, dtype=xp.float64)
+    basis = orthonormal(xp, xp.cos(waves * (math.pi / d)))
+    for _ in range(ROUNDS):
+        basis = orthonormal(xp, power @ basis)
+        tick(basis)
+    return basis
+
+
+def nearest(xp, held, train, known) -> Answer:
+    """The label of the training sample nearest to each held-out one: held (m, k), train (n, k), known (n,)."""
+    difference = held[:, None, :] - train[None, :, :]
+    gaps = xp.sum(difference * difference, axis=2)
+    return Answer(xp.take(known, xp.argmin(gaps, axis=1)), xp.min(gaps, axis=1))
+
+
+def recognise(xp, samples: Samples, block: int = BLOCK, tick: Tick = lambda array: None) -> list[Answer]:
+    """Answers for the held-out samples, block by block; tick(array) is told of each step that is done."""
+    mean = xp.mean(samples.train, axis=0)
+    x = samples.train - mean
+    basis = components(xp, x, min(COMPONENTS, x.shape[1]), tick)
+    train = xp.asarray(x @ basis, dtype=xp.float32)
+    held = xp.asarray((samples.held - mean) @ basis, dtype=xp.float32)
+    answers = []
+    for start in range(0, held.shape[0], block):
+        answers.append(nearest(xp, held[start : start + block], train, samples.known))
+        tick(answers[-1].label)
+    return answers
+
+
+def numpy_fastest(samples: Samples) -> np.ndarray:
+    """The same task as one writes it for NumPy: LAPACK's eigenvectors, distances by matmul. Labels (m,)."""
+    mean = samples.train.mean(axis=0)
+    x = samples.train - mean
+    basis = np.linalg.eigh(x.T @ x)[1][:, -COMPONENTS:]
+    train = (x @ basis).astype(np.float32)
+    held = ((samples.held - mean) @ basis).astype(np.float32)
+    lengths = np.einsum("ij,ij->i", train, train)
+    found = [
+        samples.known[np.argmin(lengths - 2 * (held[start : start + BLOCK] @ train.T), axis=1)]
+        for start in range(0, len(held), BLOCK)
+    ]
+    return np.concatenate(found)
+
+
+def load(path: str | None) -> Samples:
+    """Samples of a .npz file with X (n, ...) and y (n,), or the digits. Raises BadData."""
+    file = Path(path) if path else Path(__file__).parent / "data" / "digits.npz"
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            missing = [name for name in ("X", "y") if name not in arrays.files]
+            if missing:
+                raise BadData(f"{file}: has no array {' and no array '.join(missing)}; it needs X and y")
+            x, y = arrays["X"], arrays["y"]
+    except FileNotFoundError:
+        raise BadData(f"{file}: there is no such file") from None
+    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadData(f"{file}: is not a .npz file that NumPy can read ({why})") from None
+    return split(x, y, str(file))
+
+
+def split(x: np.ndarray, y: np.ndarray, name: str) -> Samples:
+    """Samples of X (n, ...) and y (n,): each third is held out. Raises BadData."""
+    if x.dtype.kind not in "biuf" or x.ndim < 2:
+        raise BadData(f"{name}: X must be real numbers with 2 axes or more, is {x.dtype} of shape {x.shape}")
+    if y.shape != x.shape[:1]:
+        raise BadData(f"{name}: y must have shape {x.shape[:1]}, one label for each sample, has {y.shape}")
+    x = x.reshape(len(x), -1).astype(np.float64)
+    if len(x) < HELD_OUT or x.shape[1] == 0:
+        raise BadData(f"{name}: X must hold at least {HELD_OUT} samples of one number, has shape {x.shape}")
+    if not np.isfinite(x).all():
+        raise BadData(f"{name}: X holds values that are not finite")
+    y = np.unique(y, return_inverse=True)[1].astype(np.int64)
+    held = np.arange(len(x)) % HELD_OUT == 0
+    return Samples(x[~held], x[held], y[~held], y[held])
+
+
+class Bar:
+    """A progress bar on a terminal's standard error; silent elsewhere."""
+
+    def __init__(self, total: int, wanted: bool = True, stream=sys.stderr):
+        self.done, self.total, self.stream = 0, total, stream
+        self.shown = wanted and stream.isatty()
+
+    def step(self, what: str) -> None:
+        """One more step is done; `what` is going on."""
+        self.done += 1
+        if self.shown:
+            full = 30 * self.done // self.total
+            self.stream.write(f"\r[{'#' * full:.<30}] {100 * self.done // self.total:3d}%  {what:<30}")
+            self.stream.flush()
+
+    def close(self) -> None:
+        """Wipes the line."""
+        if self.shown:
+            self.stream.write("\r" + " " * 72 + "\r")
+            self.stream.flush()
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds and result of one call."""
+    start = time.perf_counter()
+    result = function()
+    return time.perf_counter() - start, result
+
+
+def backends() -> list[str]:
+    """The backends that can run here, the quickest first."""
+    return ["llvm", "interp"] if find_spec("llvmlite") else ["interp"]
+
+
+class Report(NamedTuple):
+    """What one backend did: labels and gaps as ndarrays, seconds, and the growth of ch.cache_info()."""
+
+    backend: str
+    label: np.ndarray
+    gap: np.ndarray
+    cold: float
+    warm: float
+    counts: dict
+
+
+def run_charl(backend: str, samples: Samples, bar: Bar) -> Report:
+    """Runs the task on one backend: once cold, then REPEATS times with its kernels compiled."""
+
+    def step(array) -> None:
+        ch.eval(array)
+        bar.step(f"{backend}: first run")
+
+    def work(tick: Tick = lambda array: None) -> list[Answer]:
+        answers = recognise(ch, tensors, tick=tick)
+        ch.eval(*(array for answer in answers for array in answer))
+        return answers
+
+    with ch.config(backend=backend):
+        before = ch.cache_info()
+        tensors = Samples(*(ch.asarray(array) for array in samples))
+        cold, answers = timed(lambda: work(step))
+        counts = {name: value - before[name] for name, value in ch.cache_info().items()}
+        ch.wait_compiled()
+        seconds = []
+        for _ in range(REPEATS):
+            seconds.append(timed(work)[0])
+            bar.step(f"{backend}: measuring")
+    label = np.concatenate([answer.label.numpy() for answer in answers])
+    gap = np.concatenate([answer.gap.numpy() for answer in answers])
+    return Report(backend, label, gap, cold, statistics.median(seconds), counts)
+
+
+def faults(report: Report, expected: Answer, truth: np.ndarray, least: float) -> list[str]:
+    """What is wrong with a report: a line each."""
+    found = []
+    accuracy = float(np.mean(report.label == truth))
+    off = float(np.max(np.abs(report.gap - expected.gap)) / max(float(np.max(expected.gap)), 1e-30))
+    if not accuracy >= least:
+        found.append(f"{report.backend}: accuracy {accuracy:.4f} is below {least}")
+    if not off <= TOLERANCE:
+        found.append(f"{report.backend}: nearest distances differ from NumPy's by {off:.1e} of the largest")
+    return found
+
+
+def lines(reports: list[Report], expected: Answer, truth: np.ndarray, numpy_seconds: float) -> list[str]:
+    """The table that the demo prints."""
+    out = [f"{'':8}  accuracy  same labels   distances     cold      warm   speed-up   kernels"]
+    scale = max(float(np.max(expected.gap)), 1e-30)
+    for r in reports:
+        same, off = float(np.mean(r.label == expected.label)), float(np.max(np.abs(r.gap - expected.gap))) / scale
+        out.append(
+            f"{r.backend:8}  {np.mean(r.label == truth):8.4f}  {100 * same:10.2f}%   {off:9.1e}"
+            f"  {1e3 * r.cold:7.1f}ms {1e3 * r.warm:7.2f}ms   {numpy_seconds / r.warm:7.2f}x"
+            f"   {r.counts['plan_misses']} plans, {r.counts['launches']} launches,"
+            f" {r.counts['compiles']} compiled"
+        )
+    out.append(f"{'numpy':8}  {np.mean(expected.label == truth):8.4f}  {'':47}{1e3 * numpy_seconds:7.2f}ms")
+    return out
+
+
+def main(data: str | None = None, *, progress: bool = True) -> int:
+    """Runs the demo; prints its table. Returns 0, 1 where a check failed, 2 for a bad file."""
+    try:
+        samples = load(data)
+    except BadData as error:
+        print(f"charl demo: {error}", file=sys.stderr)
+        return 2
+    names = backends()
+    blocks = -(-len(samples.truth) // BLOCK)
+    bar = Bar(len(names) * (ROUNDS + blocks + REPEATS) + ROUNDS + 1 + REPEATS, progress)
+    print(
+        f"{len(samples.train)} samples to learn from, {len(samples.held)} held out,"
+        f" {samples.train.shape[1]} numbers each; nearest neighbour in"
+        f" {min(COMPONENTS, samples.train.shape[1])} components",
+        flush=True,
+    )
+    try:
+        small = max(1, 2_000_000 // samples.train.size)  # NumPy stores the differences: a few at a time
+        answers = recognise(np, samples, small, lambda array: None)
+        expected = Answer(*(np.concatenate(part) for part in zip(*answers, strict=True)))
+        bar.step("numpy: the same text")
+        reports = [run_charl(name, samples, bar) for name in names]
+        seconds = []
+        for _ in range(REPEATS):
+            seconds.append(timed(lambda: numpy_fastest(samples))[0])
+            bar.step("numpy: measuring")
+    finally:
+        bar.close()
+    print("\n".join(lines(reports, expected, samples.truth, statistics.median(seconds))))
+    least = 0.0 if data else LEAST_ACCURACY
+    wrong = [fault for report in reports for fault in faults(report, expected, samples.truth, least)]
+    for fault in wrong:
+        print(f"charl demo: {fault}", file=sys.stderr)
+    if not wrong:
+        print("all checks passed")
+    return 1 if wrong else 0

@@ -1,0 +1,18 @@
+"""Hypothesis profiles and the settings of every test: HYPOTHESIS_PROFILE=ci runs more examples than dev."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("dev", deadline=None, max_examples=50, suppress_health_check=_SLOW)
+settings.register_profile(
+    "ci",
+    deadline=None,
+    max_examples=300,
+    suppress_health_check=_SLOW,
+    derandomize=True,
+    database=None,
+    print_blob=True,
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
