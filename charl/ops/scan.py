@@ -1,0 +1,6 @@
+"""Scans: inclusive prefixes along the axis in attrs, folded strictly in order."""
+
+from charl.ops.table import op
+
+op("cumsum", 1, "iuf", group="scan", numpy="cumsum", doc="Prefix sums.")
+op("cumprod", 1, "iuf", group="scan", numpy="cumprod", doc="Prefix products.")
