@@ -30,7 +30,9 @@ Units. A launch covers units [begin, end):
   "row" with outer axes: a unit is one outer index (flattened in C order);
   "row" without, when the only stage is a map: UNIT = 1024 elements of the inner axis; else a single unit 0;
   "column": a unit is COLUMNS = 256 neighbours of the last outer axis; units count the other outer axes, then these.
-  Contract: a unit is a tile of at most TILE_I x TILE_J of one batch item; units count batch, then j tiles, then i tiles.
+  Contract: a unit is one of ceil(m / TILE_I) x ceil(n / TILE_J) tiles of a batch item; units count batch, then j
+  tiles, then i tiles. Tiles may be cut unevenly and neighbours walked as one: every element is in exactly one tile.
+  Scratch of a thread, in elements: (KC + PACK_I) * TILE_J + KC * PACK_I + 4096.
 """
 
 from __future__ import annotations
@@ -48,8 +50,9 @@ COLUMN_BLOCK = STEPS * STEPS
 UNIT = 1024
 COLUMNS = 256
 KC = 256  # contraction: products are summed from 0 in blocks of KC along k, block sums added in order
-TILE_I = 96
+TILE_I = 16
 TILE_J = 512
+PACK_I = 192  # rows of lhs that are packed at once
 
 
 class P(NamedTuple):
