@@ -1,0 +1,2 @@
+cdef void* pool_alloc(size_t nbytes) noexcept nogil
+cdef void pool_free(void* block, size_t nbytes) noexcept nogil
