@@ -1,0 +1,343 @@
+/* threads.c: workers that each wait on a word of their own, and one launch at a time.
+ *
+ * A launch posts a range to each worker it wants (word = POSTED) and wakes the parked ones. Whoever moves the word
+ * from POSTED to IDLE has claimed the range: the worker, or the caller when it is done with its own. So a worker that
+ * is slow to wake delays nobody. Nothing of a launch is read before its range is claimed, and the launch cannot end
+ * before every claimed range is counted off in `pending`: the fields of `job` are stable whenever they are read.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include "threads.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#endif
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <xmmintrin.h>
+#endif
+
+enum { IDLE = 0, POSTED = 1, QUIT = 2 };
+enum { WORKER_SPINS = 2000, CALLER_SPINS = 4000, STACK_BYTES = 4 << 20 };
+
+typedef _Atomic uint32_t word_t;
+
+/* One range of the current launch, and the worker that stands ready for it. Slot 0 is the caller's. */
+typedef struct slot_t {
+    _Alignas(128) word_t word;
+    word_t parked;
+    int32_t code;
+    charl_launch_t launch;
+    pthread_t thread;
+} slot_t;
+
+static slot_t slots[CHARL_MAX_THREADS];
+
+static struct {
+    charl_kernel_t fn;
+    int64_t units;
+    int32_t ranges;
+    int32_t spins; /* how often an idle worker looks before it parks */
+    _Alignas(128) word_t pending; /* ranges posted and not done */
+    word_t caller_parked;
+} job;
+
+static atomic_flag launching = ATOMIC_FLAG_INIT; /* held by the launch that uses slots and job */
+static int32_t workers;                          /* slots 1..workers have a thread; guarded by `launching` */
+static _Atomic int32_t thread_limit = 1;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int32_t cpus = 1;
+static _Thread_local bool inside_launch;
+
+/* ---- waiting ---- */
+
+static inline void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory");
+#endif
+}
+
+#ifdef __linux__
+/* Returns when the word may differ from value. */
+static void wait_while(word_t *word, uint32_t value) {
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void wake(word_t *word) {
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+static void reset_waiting(void) {}
+#else
+static pthread_mutex_t wait_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t wait_changed = PTHREAD_COND_INITIALIZER;
+
+static void wait_while(word_t *word, uint32_t value) {
+    pthread_mutex_lock(&wait_lock);
+    if (atomic_load(word) == value) pthread_cond_wait(&wait_changed, &wait_lock);
+    pthread_mutex_unlock(&wait_lock);
+}
+
+static void wake(word_t *word) {
+    (void)word;
+    pthread_mutex_lock(&wait_lock);
+    pthread_cond_broadcast(&wait_changed);
+    pthread_mutex_unlock(&wait_lock);
+}
+
+static void reset_waiting(void) {
+    pthread_mutex_init(&wait_lock, NULL);
+    pthread_cond_init(&wait_changed, NULL);
+}
+#endif
+
+/* ---- floating-point environment ---- */
+
+#if defined(__x86_64__) || defined(__i386__)
+enum { DEFAULT_CONTROL = 0x1F80, STATUS_BITS = 0x3F }; /* MXCSR */
+
+static inline uint32_t enter_default_fp(void) {
+    uint32_t old = _mm_getcsr();
+    if ((old & ~(uint32_t)STATUS_BITS) != DEFAULT_CONTROL) _mm_setcsr(DEFAULT_CONTROL);
+    return old;
+}
+
+static inline void leave_default_fp(uint32_t old) {
+    if ((old & ~(uint32_t)STATUS_BITS) != DEFAULT_CONTROL) _mm_setcsr(old);
+}
+#elif defined(__aarch64__)
+static inline uint64_t enter_default_fp(void) {
+    uint64_t old, zero = 0;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
+    if (old) __asm__ volatile("msr fpcr, %0" ::"r"(zero));
+    return old;
+}
+
+static inline void leave_default_fp(uint64_t old) {
+    if (old) __asm__ volatile("msr fpcr, %0" ::"r"(old));
+}
+#else
+static inline int enter_default_fp(void) {
+    return 0;
+}
+
+static inline void leave_default_fp(int old) {
+    (void)old;
+}
+#endif
+
+/* The kernel with a default environment; launches from inside it run serially. */
+static int32_t run(charl_kernel_t fn, charl_launch_t *launch, int64_t begin, int64_t end) {
+    bool was_inside = inside_launch;
+    inside_launch = true;
+    __auto_type old = enter_default_fp();
+    int32_t code = fn(launch, begin, end);
+    leave_default_fp(old);
+    inside_launch = was_inside;
+    return code;
+}
+
+/* ---- ranges ---- */
+
+/* The first unit of range t: the first units % ranges ranges are one unit longer. */
+static int64_t range_start(int32_t t) {
+    int64_t each = job.units / job.ranges, longer = job.units % job.ranges;
+    return each * t + (t < longer ? t : longer);
+}
+
+static void run_range(int32_t t) {
+    slots[t].code = run(job.fn, &slots[t].launch, range_start(t), range_start(t + 1));
+}
+
+static bool claim(slot_t *slot) {
+    uint32_t posted = POSTED;
+    return atomic_compare_exchange_strong(&slot->word, &posted, IDLE);
+}
+
+/* Counts off a range that is done. */
+static void finish_range(void) {
+    if (atomic_fetch_sub(&job.pending, 1) == 1 && atomic_load(&job.caller_parked)) wake(&job.pending);
+}
+
+/* ---- workers ---- */
+
+/* Waits until the slot's word is not IDLE. The order (parked, then the word) pairs with post's (word, then parked). */
+static uint32_t await_word(slot_t *slot, int32_t turns) {
+    uint32_t word;
+    while (turns-- > 0) {
+        if ((word = atomic_load_explicit(&slot->word, memory_order_acquire)) != IDLE) return word;
+        relax();
+    }
+    atomic_store(&slot->parked, 1);
+    while ((word = atomic_load(&slot->word)) == IDLE) wait_while(&slot->word, IDLE);
+    atomic_store(&slot->parked, 0);
+    return word;
+}
+
+static void post(slot_t *slot, uint32_t word) {
+    atomic_store(&slot->word, word);
+    if (atomic_load(&slot->parked)) wake(&slot->word);
+}
+
+static void *work(void *argument) {
+    slot_t *slot = argument;
+    int32_t t = (int32_t)(slot - slots), turns = 0;
+    while (await_word(slot, turns) != QUIT) {
+        if (!claim(slot)) continue;
+        turns = job.spins;
+        run_range(t);
+        finish_range();
+    }
+    return NULL;
+}
+
+/* Faults are delivered where they happen; all other signals belong to the program's own threads. */
+static void block_signals(sigset_t *old) {
+    sigset_t blocked;
+    sigfillset(&blocked);
+    sigdelset(&blocked, SIGSEGV);
+    sigdelset(&blocked, SIGBUS);
+    sigdelset(&blocked, SIGFPE);
+    sigdelset(&blocked, SIGILL);
+    sigdelset(&blocked, SIGABRT);
+    pthread_sigmask(SIG_SETMASK, &blocked, old);
+}
+
+/* Makes workers 1..wanted as far as the system allows. Returns how many of them there are. */
+static int32_t start_workers(int32_t wanted) {
+    if (workers >= wanted) return wanted;
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes)) return workers;
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    sigset_t old;
+    block_signals(&old);
+    while (workers < wanted) {
+        slot_t *slot = &slots[workers + 1];
+        if (pthread_create(&slot->thread, &attributes, work, slot)) break;
+        workers++;
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attributes);
+    return workers;
+}
+
+/* At exit. Keeps `launching`, so that whoever still launches runs serially; a launch that is on its way is left
+ * alone, and ends with the process. */
+static void stop_workers(void) {
+    if (atomic_flag_test_and_set(&launching)) return;
+    for (int32_t t = 1; t <= workers; t++) post(&slots[t], QUIT);
+    for (int32_t t = 1; t <= workers; t++) pthread_join(slots[t].thread, NULL);
+    workers = 0;
+}
+
+/* In a forked child: no worker exists, and no launch of another thread will end. */
+static void forget_workers(void) {
+    for (int32_t t = 1; t < CHARL_MAX_THREADS; t++) {
+        atomic_store(&slots[t].word, IDLE);
+        atomic_store(&slots[t].parked, 0);
+    }
+    atomic_store(&job.pending, 0);
+    atomic_store(&job.caller_parked, 0);
+    workers = 0;
+    reset_waiting();
+    atomic_flag_clear(&launching);
+}
+
+static void start_up(void) {
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+#ifdef __linux__
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) online = CPU_COUNT(&allowed);
+#endif
+    cpus = online > 1 ? (int32_t)online : 1;
+    pthread_atfork(NULL, NULL, forget_workers);
+    atexit(stop_workers);
+}
+
+/* ---- launches ---- */
+
+static int32_t run_serially(charl_kernel_t fn, charl_launch_t *launch, int64_t units) {
+    charl_launch_t own = *launch;
+    own.thread = 0;
+    own.nthreads = 1;
+    int32_t code = run(fn, &own, 0, units);
+    if (code) launch->error = own.error;
+    return code;
+}
+
+static void await_workers(int32_t turns) {
+    while (turns-- > 0) {
+        if (!atomic_load_explicit(&job.pending, memory_order_acquire)) return;
+        relax();
+    }
+    atomic_store(&job.caller_parked, 1);
+    uint32_t pending;
+    while ((pending = atomic_load(&job.pending)) != 0) wait_while(&job.pending, pending);
+    atomic_store(&job.caller_parked, 0);
+}
+
+static int32_t run_ranges(charl_kernel_t fn, charl_launch_t *launch, int64_t units, int32_t ranges) {
+    job.fn = fn;
+    job.units = units;
+    job.ranges = ranges;
+    job.spins = ranges <= cpus ? WORKER_SPINS : 0;
+    atomic_store(&job.pending, (uint32_t)ranges - 1);
+    for (int32_t t = 0; t < ranges; t++) {
+        slots[t].launch = *launch;
+        slots[t].launch.thread = t;
+        slots[t].launch.nthreads = ranges;
+        if (launch->scratch) slots[t].launch.scratch += t * launch->scratch_bytes;
+        if (t) post(&slots[t], POSTED);
+    }
+    run_range(0);
+    for (int32_t t = 1; t < ranges; t++) {
+        if (!claim(&slots[t])) continue;
+        run_range(t);
+        finish_range();
+    }
+    await_workers(ranges <= cpus ? CALLER_SPINS : 0);
+    for (int32_t t = 0; t < ranges; t++) {
+        if (slots[t].code) {
+            launch->error = slots[t].launch.error;
+            return slots[t].code;
+        }
+    }
+    return CHARL_OK;
+}
+
+int32_t charl_parallel(charl_kernel_t fn, charl_launch_t *launch, int64_t units, int32_t max_threads) {
+    if (units <= 0) return CHARL_OK;
+    int32_t ranges = charl_num_threads();
+    if (ranges > max_threads) ranges = max_threads;
+    if (ranges > units) ranges = (int32_t)units;
+    if (ranges <= 1 || inside_launch) return run_serially(fn, launch, units);
+    pthread_once(&once, start_up);
+    if (atomic_flag_test_and_set(&launching)) return run_serially(fn, launch, units);
+    ranges = start_workers(ranges - 1) + 1;
+    int32_t code = ranges > 1 ? run_ranges(fn, launch, units, ranges) : run_serially(fn, launch, units);
+    atomic_flag_clear(&launching);
+    return code;
+}
+
+int32_t charl_num_threads(void) {
+    return atomic_load_explicit(&thread_limit, memory_order_relaxed);
+}
+
+int32_t charl_set_num_threads(int32_t n) {
+    if (n < 1 || n > CHARL_MAX_THREADS) return -1;
+    atomic_store_explicit(&thread_limit, n, memory_order_relaxed);
+    return 0;
+}
