@@ -81,8 +81,6 @@ def extensions() -> list[Extension]:
 
 def write_ops_header() -> None:
     """csrc/gen/ops.h from the op table. charl/__init__ is not run: it needs what is being built."""
-    if not Path("charl/ops/cgen.py").exists():
-        return
     package = types.ModuleType("charl")
     package.__path__ = [str(ROOT / "charl")]
     sys.modules["charl"] = package
@@ -112,7 +110,8 @@ class BuildExt(build_ext):
     def run(self):
         from Cython.Build import cythonize
 
-        write_ops_header()
+        if any(extension.name == "charl.runtime.interp" for extension in self.extensions):
+            write_ops_header()
         translated = cythonize(self.extensions, language_level=3)
         sources = {extension.name: extension.sources for extension in translated}
         for extension in self.extensions:

@@ -1,0 +1,98 @@
+"""The command line of the benchmarks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import benchmarks.workloads  # noqa: F401  (declares them)
+from benchmarks import acceptance, floor, peers, report
+from benchmarks.runner import QUICK, Effort, Result, measure
+from benchmarks.workload import WORKLOADS, Workload
+
+RESULTS = Path(__file__).parent / "results"
+TABLE_SIZES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measures charl against NumPy and other libraries. Without names: every workload.",
+        epilog="`acceptance [NAME ...]` prints the figures that the project holds itself to; "
+        "`table` compares LLVM with the interpreter: element-wise, matrix product, network, sizes 1e2 to 1e7.",
+    )
+    top.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(WORKLOADS)}, table, acceptance")
+    top.add_argument("--quick", action="store_true", help="one small size each, short rounds: does it run?")
+    top.add_argument("--peers", default="", metavar="LIST", help="all, or of numexpr,numba,jax,torch")
+    top.add_argument("--threads", type=int, default=0, help="for every library; default: all this process may use")
+    top.add_argument("--plot", action="store_true", help=f"PNG pictures in {RESULTS.name}/ (needs matplotlib)")
+    top.add_argument("--json", nargs="?", const="", metavar="FILE", help=f"write JSON (default: {RESULTS.name}/latest.json)")
+    return top
+
+
+def available_threads() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def sizes(work: Workload, quick: bool, as_table: bool) -> tuple[int, ...]:
+    """The sizes to measure."""
+    if quick:
+        return (work.quick,)
+    if as_table and work.name != "mlp":
+        return TABLE_SIZES
+    return work.sizes
+
+
+def run(chosen: Sequence[Workload], given: argparse.Namespace, as_table: bool) -> list[Result]:
+    """Measures the workloads one by one, saying which."""
+    contenders = peers.choose(given.peers)
+    effort = QUICK if given.quick else Effort()
+    results = []
+    for work in chosen:
+        for size in sizes(work, given.quick, as_table):
+            if sys.stderr.isatty():
+                print(f"\r{work.name} {size:,} ...".ljust(60), end="", file=sys.stderr, flush=True)
+            results += measure(work, size, contenders, effort)
+    if sys.stderr.isatty():
+        print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
+    return results
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command. Returns 0, 1 where a result was wrong or an acceptance line not met, 2 for wrong use."""
+    given = parser().parse_args(argv)
+    threads = given.threads or available_threads()
+    if given.names[:1] == ["acceptance"]:
+        peers.set_threads(threads)
+        return acceptance.main(given.names[1:])
+    as_table = given.names == ["table"]
+    names = [name for name, work in WORKLOADS.items() if "table" in work.tags] if as_table else given.names
+    unknown = [name for name in names if name not in WORKLOADS]
+    if unknown:
+        print(f"benchmarks: no workload {unknown[0]!r}; there are {', '.join(WORKLOADS)}", file=sys.stderr)
+        return 2
+    try:
+        peers.choose(given.peers)
+    except ValueError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    peers.set_threads(threads)
+    limit = floor.measure(threads, given.quick)
+    print(
+        f"{threads} threads; measured limits: read {limit.read / 1e9:.1f} GB/s, copy {limit.copy / 1e9:.1f} GB/s,"
+        f" fma {limit.flops / 1e9:.0f} Gflop/s float32"
+    )
+    results = run([WORKLOADS[name] for name in names or WORKLOADS], given, as_table)
+    print(report.table(results, limit))
+    if given.json is not None:
+        file = Path(given.json) if given.json else RESULTS / "latest.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(report.to_json(results, limit))
+        print(f"wrote {file}")
+    if given.plot:
+        for file in report.plot(results, limit, RESULTS):
+            print(f"wrote {file}")
+    return 1 if any(result.fault for result in results) else 0

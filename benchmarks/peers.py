@@ -1,0 +1,98 @@
+"""The libraries that are compared: how each takes arrays in, runs a function to its end, and gives ndarrays back."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+import charl as ch
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A contender. `library` names its functions in Workload.run; `finish` returns when the result is there."""
+
+    name: str
+    library: str
+    take: Callable[[np.ndarray], Any]
+    finish: Callable[[Any], Any]
+    give: Callable[[Any], np.ndarray] = np.asarray
+    ready: Callable[[], None] = lambda: None
+    mode: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
+
+
+def charl_peer(backend: str) -> Peer:
+    """charl on one backend, compiled code awaited before any measurement."""
+    return Peer(
+        "charl" if backend == "llvm" else f"charl-{backend}",
+        "charl",
+        ch.asarray,
+        ch.eval,
+        lambda t: t.numpy(),
+        ch.wait_compiled,
+        lambda: ch.config(backend=backend),
+    )
+
+
+NUMPY = Peer("numpy", "numpy", np.asarray, lambda result: result)
+
+
+def numexpr_peer() -> Peer:
+    return Peer("numexpr", "numexpr", np.asarray, lambda result: result)
+
+
+def numba_peer() -> Peer:
+    return Peer("numba", "numba", np.asarray, lambda result: result)
+
+
+def jax_peer() -> Peer:
+    jax = importlib.import_module("jax")
+    jax.config.update("jax_enable_x64", True)
+    return Peer("jax", "jax", jax.numpy.asarray, lambda result: result.block_until_ready())
+
+
+def torch_peer() -> Peer:
+    torch = importlib.import_module("torch")
+    return Peer("torch", "torch", torch.from_numpy, lambda result: result, lambda t: t.numpy())
+
+
+OPTIONAL = {"numexpr": numexpr_peer, "numba": numba_peer, "jax": jax_peer, "torch": torch_peer}
+
+
+def choose(wanted: str) -> list[Peer]:
+    """Peers from "all" or a comma-separated list of names. Raises ValueError for one that is unknown or missing."""
+    found = [charl_peer("llvm"), NUMPY, charl_peer("interp")]
+    if wanted == "all":
+        names = [name for name in OPTIONAL if importlib.util.find_spec(name)]
+    else:
+        names = [name for name in wanted.split(",") if name]
+    for name in names:
+        if name not in OPTIONAL:
+            raise ValueError(f"no peer {name!r}; there are {', '.join(OPTIONAL)}")
+        if importlib.util.find_spec(name) is None:
+            raise ValueError(f"peer {name} is not installed: pip install {name}")
+        found.append(OPTIONAL[name]())
+    return found
+
+
+def set_threads(count: int) -> None:
+    """Gives every library that is loaded the same number of threads."""
+    ch.set_num_threads(count)
+    if importlib.util.find_spec("threadpoolctl"):
+        importlib.import_module("threadpoolctl").threadpool_limits(count, user_api="blas")
+    for name in ("numexpr", "numba", "torch"):
+        if importlib.util.find_spec(name):
+            importlib.import_module(name).set_num_threads(count)
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that could be compared and are installed."""
+    names = ("numpy", "llvmlite", *OPTIONAL)
+    return {name: version(name) for name in names if importlib.util.find_spec(name)}

@@ -1,0 +1,100 @@
+"""Results as a table, as JSON and as pictures."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.floor import Floor
+from benchmarks.peers import versions
+from benchmarks.runner import Result
+from benchmarks.workload import WORKLOADS
+
+COLOURS = {"charl": "#c1440e", "charl-interp": "#e0a458", "numpy": "#4d6fae"}
+
+
+def duration(seconds: float) -> str:
+    """1.23 us, 45.6 ms ..."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def table(results: Sequence[Result], floor: Floor) -> str:
+    """A row for each workload and size: each contender's time and how many times NumPy's speed that is."""
+    names = list(dict.fromkeys(result.peer for result in results))
+    head = ["workload", "size", *names, "floor"]
+    body, notes = [], []
+    for work, size in dict.fromkeys((result.workload, result.size) for result in results):
+        by_peer = {r.peer: r for r in results if (r.workload, r.size) == (work, size)}
+        base = by_peer["numpy"].median if "numpy" in by_peer else float("nan")
+        cells = []
+        for name in names:
+            result = by_peer.get(name)
+            if result is None:
+                cells.append("")
+            elif result.fault:
+                cells.append("wrong")
+                notes.append(f"{work} {size}: {name}'s result {result.fault}")
+            else:
+                ratio = "" if name == "numpy" else f" ({base / result.median:.2f}x)"
+                cells.append(duration(result.median) + ratio)
+        least = floor.seconds(WORKLOADS[work].nbytes(size), WORKLOADS[work].flops(size))
+        body.append([work, f"{size:,}", *cells, duration(least)])
+    return "\n".join(columns([head, *body]) + notes)
+
+
+def columns(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Aligned text: the first column to the left, the others to the right."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return [
+        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)))
+        for line in lines
+    ]
+
+
+def machine() -> dict[str, str]:
+    """What the figures were taken on."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        name = models[0] if models else name
+    return {"processor": name, "system": platform.platform(), "python": platform.python_version(), **versions()}
+
+
+def to_json(results: Sequence[Result], floor: Floor) -> str:
+    """Everything that was measured: seconds of each round."""
+    rows = [asdict(result) | {"median": result.median if result.seconds else None} for result in results]
+    return json.dumps({"machine": machine(), "floor": asdict(floor), "results": rows}, indent=1) + "\n"
+
+
+def plot(results: Sequence[Result], floor: Floor, folder: Path) -> list[Path]:
+    """One PNG a workload: time over size, with the floor. Raises ImportError where matplotlib is missing."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for work in dict.fromkeys(result.workload for result in results):
+        figure, axes = plt.subplots(figsize=(7, 4.4), layout="constrained")
+        mine = [result for result in results if result.workload == work and result.seconds]
+        for peer in dict.fromkeys(result.peer for result in mine):
+            points = sorted((r.size, r.median) for r in mine if r.peer == peer)
+            axes.loglog(*zip(*points, strict=True), "o-", label=peer, color=COLOURS.get(peer), lw=1.6, ms=4)
+        sizes = sorted({result.size for result in mine})
+        least = [floor.seconds(WORKLOADS[work].nbytes(n), WORKLOADS[work].flops(n)) for n in sizes]
+        axes.loglog(sizes, least, "--", color="grey", lw=1, label="memory or arithmetic floor")
+        axes.set(title=f"{work}: {WORKLOADS[work].doc}", xlabel="size", ylabel="seconds, median")
+        axes.grid(True, which="major", alpha=0.3)
+        axes.legend(frameon=False, fontsize=9)
+        written.append(folder / f"{work}.png")
+        figure.savefig(written[-1], dpi=130)
+        plt.close(figure)
+    return written

@@ -1,0 +1,299 @@
+"""The workloads. A function of (xp, arrays) serves charl, NumPy and JAX alike; others say their own."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import charl as ch
+from benchmarks.workload import workload
+
+POWERS = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+
+
+def plain(function: Callable[..., Any], torch: Callable[..., Any] | None = None) -> dict[str, Callable]:
+    """The same text for each array namespace; torch's where its names agree."""
+    run: dict[str, Callable] = {name: functools.partial(function, xp) for name, xp in (("charl", ch), ("numpy", np))}
+    if importlib.util.find_spec("jax"):
+        run["jax"] = _Late("jax", lambda jax: jax.jit(functools.partial(function, jax.numpy)))
+    if importlib.util.find_spec("torch"):
+        run["torch"] = _Late("torch", lambda xp: functools.partial(torch or function, xp))
+    return run
+
+
+class _Late:
+    """A function made at its first call: its library is not imported unless it is measured."""
+
+    def __init__(self, module: str, make: Callable[[Any], Callable]):
+        self.module, self.make, self.function = module, make, None
+
+    def __call__(self, *arrays):
+        if self.function is None:
+            self.function = self.make(importlib.import_module(self.module))
+        return self.function(*arrays)
+
+
+def expression(text: str, *names: str) -> dict[str, Callable]:
+    """numexpr's form of an element-wise workload."""
+
+    def make(numexpr):
+        return lambda *arrays: numexpr.evaluate(text, dict(zip(names, arrays, strict=True)), {})
+
+    return {"numexpr": _Late("numexpr", make)} if importlib.util.find_spec("numexpr") else {}
+
+
+def normal(*shapes: Callable[[int], tuple[int, ...]], dtype: str = "float32") -> Callable:
+    """make() of standard normal arrays whose shapes follow from the size."""
+    return lambda size, rng: tuple(rng.standard_normal(shape(size)).astype(dtype) for shape in shapes)
+
+
+def vector(size: int) -> tuple[int, ...]:
+    return (size,)
+
+
+def square(size: int) -> tuple[int, ...]:
+    """The square matrix of about `size` elements."""
+    return (math.isqrt(size), math.isqrt(size))
+
+
+# Element-wise.
+
+
+def add(xp, a, b):
+    return a + b
+
+
+def five(xp, a, b):
+    return (a + b) * a - b * 0.5
+
+
+def chain(xp, x, y):
+    """15 ops, two of them exp, as in the README."""
+    b = x * y + x
+    d = xp.exp(-xp.abs(b)) * 0.5
+    e = d + y
+    f = xp.sqrt(e * e + 1.0)
+    return xp.exp(-f) / (f + 1.0) + d
+
+
+def transcendental(xp, x, y):
+    """8 transcendental functions of 15 ops: arithmetic bounds it."""
+    a = xp.sin(x) * 0.5 + xp.cos(y)
+    b = xp.exp(a) + xp.tanh(y)
+    c = xp.log1p(xp.abs(b)) * xp.exp(-xp.abs(x))
+    return xp.atan(c) + xp.sin(a * b) if hasattr(xp, "atan") else xp.arctan(c) + xp.sin(a * b)
+
+
+def multiply_add(xp, a, b, c):
+    return a * b + c
+
+
+workload(
+    "small",
+    "a + b of float32: the cost of a call",
+    sizes=(10, 100, 1_000),
+    make=normal(vector, vector),
+    run=plain(add),
+    nbytes=lambda n: 12 * n,
+    flops=lambda n: n,
+    quick=10,
+)
+workload(
+    "small5",
+    "five ops on float32",
+    sizes=(10, 100, 1_000),
+    make=normal(vector, vector),
+    run=plain(five),
+    nbytes=lambda n: 12 * n,
+    flops=lambda n: 5 * n,
+    quick=100,
+)
+workload(
+    "elementwise",
+    "a * b + c of float32",
+    sizes=POWERS,
+    make=normal(vector, vector, vector),
+    run={**plain(multiply_add), **expression("a * b + c", "a", "b", "c")},
+    nbytes=lambda n: 16 * n,
+    flops=lambda n: 2 * n,
+    quick=100_000,
+    tags=("table",),
+)
+workload(
+    "chain",
+    "15 element-wise ops on float32",
+    sizes=(*POWERS[:-1], 4_000_000, POWERS[-1]),
+    make=normal(vector, vector),
+    run={
+        **plain(chain),
+        **expression(
+            "exp(-sqrt((exp(-abs(x*y+x))*0.5+y)**2 + 1)) / (sqrt((exp(-abs(x*y+x))*0.5+y)**2 + 1) + 1)"
+            " + exp(-abs(x*y+x))*0.5",
+            "x",
+            "y",
+        ),
+    },
+    nbytes=lambda n: 12 * n,
+    flops=lambda n: 15 * n,
+    tolerance=1e-5,
+    quick=100_000,
+)
+workload(
+    "transcendental",
+    "15 element-wise ops on float32, 8 of them transcendental",
+    sizes=POWERS,
+    make=normal(vector, vector),
+    run=plain(transcendental),
+    nbytes=lambda n: 12 * n,
+    flops=lambda n: 15 * n,
+    tolerance=1e-5,
+    quick=100_000,
+    tags=("table",),
+)
+
+# Reductions.
+
+
+def total(xp, x):
+    return xp.sum(x)
+
+
+def row_sums(xp, x):
+    return xp.sum(x, axis=1)
+
+
+def column_sums(xp, x):
+    return xp.sum(x, axis=0)
+
+
+def variance(xp, x):
+    return xp.var(x, axis=1)
+
+
+def largest(xp, x):
+    return xp.max(x)
+
+
+def softmax(xp, x):
+    e = xp.exp(x - xp.max(x, axis=1, keepdims=True))
+    return e / xp.sum(e, axis=1, keepdims=True)
+
+
+def softmax_torch(xp, x):
+    return xp.softmax(x, dim=1)
+
+
+def rows(size: int) -> tuple[int, ...]:
+    """A (m, 1024) matrix of about `size` elements."""
+    return (max(1, size // 1024), 1024)
+
+
+REDUCED = (10_000, 1_000_000, 10_000_000)
+for _name, _doc, _function, _shape, _ops in (
+    ("sum", "sum of float32", total, vector, 1),
+    ("max", "max of float32", largest, vector, 1),
+    ("rowsum", "sum over the last axis of (m, 1024)", row_sums, rows, 1),
+    ("colsum", "sum over the first axis of (m, 1024)", column_sums, rows, 1),
+    ("var", "variance over the last axis of (m, 1024)", variance, rows, 4),
+):
+    workload(
+        _name,
+        _doc,
+        sizes=REDUCED,
+        make=normal(_shape),
+        run=plain(_function),
+        nbytes=lambda n: 4 * n,
+        flops=lambda n, ops=_ops: ops * n,
+        tolerance=1e-4,
+        quick=10_000,
+        tags=("reduction",),
+    )
+workload(
+    "softmax",
+    "softmax over the last axis of (m, 1024) float32; the largest is 4096 x 1024",
+    sizes=(10_240, 1_048_576, 4_194_304),
+    make=normal(rows),
+    run=plain(softmax, softmax_torch),
+    nbytes=lambda n: 8 * n,
+    flops=lambda n: 5 * n,
+    quick=10_240,
+)
+
+# Matrix products and a network.
+
+
+def matmul(xp, a, b):
+    return a @ b
+
+
+def forward(xp, x, w1, b1, w2, b2, w3, b3):
+    """784-128-64-10 with relu."""
+    h = xp.maximum(x @ w1 + b1, xp.zeros_like(b1))
+    h = xp.maximum(h @ w2 + b2, xp.zeros_like(b2))
+    return h @ w3 + b3
+
+
+def network(size: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Inputs (size, 784) and the weights."""
+    widths = (784, 128, 64, 10)
+    arrays = [rng.standard_normal((size, 784))]
+    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+        arrays += [rng.standard_normal((fan_in, fan_out)) / math.sqrt(fan_in), rng.standard_normal(fan_out)]
+    return tuple(array.astype(np.float32) for array in arrays)
+
+
+WEIGHTS = 784 * 128 + 128 * 64 + 64 * 10
+
+workload(
+    "matmul",
+    "product of two square float32 matrices; the size is that of one",
+    sizes=(*(n * n for n in (10, 32, 100, 316, 512, 1000, 1024, 3162)),),
+    make=normal(square, square),
+    run=plain(matmul),
+    nbytes=lambda n: 12 * n,
+    flops=lambda n: 2 * math.isqrt(n) ** 3,
+    tolerance=1e-4,
+    quick=100 * 100,
+    tags=("table",),
+)
+workload(
+    "mlp",
+    "forward pass of a 784-128-64-10 network, float32; the size is the batch",
+    sizes=(32, 512),
+    make=network,
+    run=plain(forward),
+    nbytes=lambda n: 4 * (WEIGHTS + n * (784 + 10)),
+    flops=lambda n: 2 * n * WEIGHTS,
+    tolerance=1e-4,
+    quick=32,
+    tags=("table",),
+)
+
+
+def black_scholes(xp, spot, strike, years):
+    """Price of a call, rate 0.02, volatility 0.3; the normal distribution by tanh."""
+    root = xp.sqrt(years) * 0.3
+    d1 = (xp.log(spot / strike) + years * 0.065) / root
+    d2 = d1 - root
+    p1 = (xp.tanh((d1 + d1 * d1 * d1 * 0.044715) * 0.7978845608) + 1.0) * 0.5
+    p2 = (xp.tanh((d2 + d2 * d2 * d2 * 0.044715) * 0.7978845608) + 1.0) * 0.5
+    return spot * p1 - strike * xp.exp(years * -0.02) * p2
+
+
+workload(
+    "blackscholes",
+    "option prices, float64",
+    sizes=(10_000, 1_000_000),
+    make=lambda n, rng: (rng.uniform(10, 50, n), rng.uniform(10, 50, n), rng.uniform(0.1, 2, n)),
+    run=plain(black_scholes),
+    nbytes=lambda n: 32 * n,
+    flops=lambda n: 33 * n,
+    tolerance=1e-12,
+    quick=10_000,
+)
