@@ -2,8 +2,8 @@
 
 A row gives, by kind of the operand dtype (b bool, i signed, u unsigned, f float), one LLVM line and one C
 expression. In LLVM text {T} is the operand's (vector) type, {R} the result's, {0} {1} {2} operands; bool is i1 in
-registers and 0/1 bytes in memory. In C {T} and {R} are C types; bool is uint8_t holding 0 or 1; values are in
-registers of exactly their dtype. f16 and bf16 never reach arithmetic here: trace.py computes them in f32.
+registers and 0/1 bytes in memory. In C {T} is the operand's type, {U} the unsigned one it is promoted to; values
+are locals of exactly their dtype, bool is _Bool. f16 and bf16 never reach arithmetic here: trace.py uses f32.
 
 Preconditions are the expansion's duty: shl/shr amounts lie in 0..width-1, idiv/irem never see a zero divisor nor
 MIN / -1. ftoi saturates and sends NaN to 0 by itself.
@@ -75,7 +75,7 @@ PRIMITIVES = {
         _row("and", 2, "biu", "same", "and {T} {0}, {1}", "({T})({0} & {1})"),
         _row("or", 2, "biu", "same", "or {T} {0}, {1}", "({T})({0} | {1})"),
         _row("xor", 2, "biu", "same", "xor {T} {0}, {1}", "({T})({0} ^ {1})"),
-        _row("shl", 2, "iu", "same", "shl {T} {0}, {1}", {"i": "({T})((uint64_t){0} << {1})", "u": "({T})((uint64_t){0} << {1})"}),
+        _row("shl", 2, "iu", "same", "shl {T} {0}, {1}", "({T})(({U}){0} << {1})"),
         _row("shr", 2, "iu", "same", {"i": "ashr {T} {0}, {1}", "u": "lshr {T} {0}, {1}"}, "({T})({0} >> {1})"),
         _cmp("eq", "oeq", "eq", "eq", "=="),
         _cmp("ne", "une", "ne", "ne", "!="),
