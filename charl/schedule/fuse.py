@@ -1,0 +1,208 @@
+"""Fusion: which vertices are stored, and which of them share a kernel.
+
+Stored are: what was asked for; what an earlier plan computed without storing; scans, updates and blocked reductions;
+reductions, contractions and gathers that a live Tensor holds; and all that lowering finds it cannot do without
+(MustStore). Everything else is computed where it is used. Each stored vertex is a root; roots over one iteration space
+that share inputs go into one kernel. No choice made here changes a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from charl.core.errors import InternalError
+from charl.schedule.index import NotAffine
+from charl.schedule.kernel import instructions
+from charl.schedule.lower import HEAVY, OPS_COST, Incompatible, MustStore, lower
+from charl.schedule.prepare import HANDLE, MOVEMENT, OUT, SEEN, Graph
+from charl.schedule.sizes import same
+from charl.schedule.stages import Lowered
+
+MAX_OPS = 160  # of one kernel, and of these
+MAX_HEAVY = 20
+MAX_ARGS = 28
+MAX_TRIES = 4  # groups that a root is offered to
+CHEAP_INPUTS = 3  # a cheap value of more inputs is stored rather than computed in two kernels
+SOURCES = ("leaf", "const", "fill", "iota")
+
+
+def fuse(graph: Graph) -> tuple[list[Lowered], set[int]]:
+    """The kernels in launch order, and the stored vertices."""
+    stored = _first_stored(graph)
+    _cut_large(graph, stored)
+    while True:
+        try:
+            groups = _partition(graph, stored)
+        except MustStore as must:
+            stored.add(must.vertex)
+            continue
+        again = _shared(graph, groups, stored)
+        if again:
+            stored |= again
+            continue
+        ordered = _order(graph, groups)
+        if ordered is not None:
+            return ordered, stored
+        for copy in graph.inplace:  # an update and a reader of its old value wait for each other
+            stored.add(copy)
+        graph.inplace.clear()
+
+
+def _first_stored(graph: Graph) -> set[int]:
+    stored = set()
+    for at, v in enumerate(graph.vertices):
+        if v.op == "leaf":
+            continue
+        if v.op == "update":
+            copy = v.src[0]
+            base = graph[copy].src[0]
+            if copy not in graph.inplace:
+                stored.add(copy)
+            elif graph[base].op != "leaf":
+                stored.add(base)
+        arithmetic = v.op not in MOVEMENT and v.op not in SOURCES
+        origin = v
+        while origin.op == "reshape" and graph[origin.src[0]].node < 0:
+            origin = graph[origin.src[0]]
+        costly = origin.op in ("reduce", "matmul", "gather", "scan")
+        if (
+            v.flags & OUT
+            or v.op in ("scan", "update", "empty")
+            or (v.op == "reduce" and v.attrs[2])  # type: ignore[index]
+            or (v.flags & SEEN and arithmetic)
+            or (v.flags & HANDLE and costly)
+        ):
+            stored.add(at)
+    return stored
+
+
+def _cut_large(graph: Graph, stored: set[int]) -> None:
+    """Stores a vertex wherever the arithmetic behind it would outgrow one kernel."""
+    uses = [0] * len(graph.vertices)
+    for v in graph.vertices:
+        for s in v.src:
+            uses[s] += 1
+    behind: dict[int, tuple[set[int], set[int]]] = {}  # the ops that compute a vertex, and its inputs
+    for at, v in enumerate(graph.vertices):
+        ops: set[int] = {at} if v.op not in MOVEMENT else set()
+        inputs: set[int] = set()
+        for s in v.src:
+            if s in stored or graph[s].op == "leaf":
+                inputs.add(s)
+            else:
+                ops |= behind[s][0]
+                inputs |= behind[s][1]
+            uses[s] -= 1
+            if not uses[s]:
+                behind.pop(s, None)
+        heavy = sum(OPS_COST.get(graph[o].op, 1) >= HEAVY for o in ops)
+        if (len(ops) > MAX_OPS or heavy > MAX_HEAVY or len(inputs) > MAX_ARGS) and v.op not in MOVEMENT:
+            stored.add(at)
+        behind[at] = ops, inputs
+
+
+def _partition(graph: Graph, stored: set[int]) -> list[Lowered]:
+    groups: list[Lowered] = []
+    home: dict[int, int] = {}
+    for root in sorted(stored):
+        if _nothing(graph, root):
+            continue
+        try:
+            single = lower(graph, stored, [root])
+        except Incompatible:
+            raise InternalError(f"fuse: vertex {root} ({graph[root].op}) cannot be lowered alone") from None
+        before = max((home[a] for a in single.args if a in home), default=-1)
+        at = _join(graph, stored, groups, single, before)
+        if at < 0:
+            groups.append(single)
+            at = len(groups) - 1
+        for member in groups[at].roots:
+            home[member] = at
+    return groups
+
+
+def _nothing(graph: Graph, root: int) -> bool:
+    """Whether a root has no element to write."""
+    v = graph[root]
+    shape = graph.shape(v.src[1]) if v.op == "update" else v.shape
+    return any(same(n, 0) for n in shape)
+
+
+def _join(graph: Graph, stored: set[int], groups: list[Lowered], single: Lowered, before: int) -> int:
+    """The group that took the root in, or -1. A group before one that the root reads from is out of the question."""
+    (root,) = single.roots
+    if graph[root].op == "update":
+        return -1
+    tries = 0
+    inputs = set(single.args) | set(single.demanded)
+    for at in range(len(groups) - 1, max(before, 0) - 1, -1):
+        group = groups[at]
+        if any(graph[r].op == "update" for r in group.roots):
+            continue
+        if not inputs & (set(group.args) | set(group.demanded)):
+            continue
+        if tries == MAX_TRIES:
+            break
+        tries += 1
+        try:
+            merged = lower(graph, stored, sorted([*group.roots, root]))
+        except (MustStore, Incompatible, NotAffine):
+            continue
+        if len(merged.args) <= MAX_ARGS and len(instructions(merged.kernel)) <= MAX_OPS + MAX_ARGS:
+            groups[at] = merged
+            return at
+    return -1
+
+
+def _shared(graph: Graph, groups: Sequence[Lowered], stored: set[int]) -> set[int]:
+    """Vertices that several kernels would compute, and that cost more than their bytes."""
+    times: dict[int, int] = {}
+    for group in groups:
+        for v in group.demanded:
+            if v not in stored:
+                times[v] = times.get(v, 0) + 1
+    shared = {v for v, n in times.items() if n > 1}
+    users: dict[int, list[int]] = {}
+    for at in shared:
+        for s in set(graph[at].src) & shared:
+            users.setdefault(s, []).append(at)
+    result = set()
+    inputs: dict[int, set[int]] = {}
+    for at in sorted(shared):
+        v = graph[at]
+        inputs[at] = set()
+        for s in v.src:
+            inputs[at] |= inputs.get(s, {s} if s in stored or graph[s].op == "leaf" else set())
+        heavy = OPS_COST.get(v.op, 1) >= HEAVY or v.op in ("reduce", "matmul", "gather")
+        if heavy or (len(inputs[at]) > CHEAP_INPUTS and v.op not in MOVEMENT):
+            while len(users.get(at, ())) == 1 and _same_shape(graph, at, users[at][0]):
+                at = users[at][0]  # cheap steps after a heavy one are shared as well
+            result.add(at)
+    return result
+
+
+def _same_shape(graph: Graph, a: int, b: int) -> bool:
+    left, right = graph.shape(a), graph.shape(b)
+    return len(left) == len(right) and all(same(m, n) for m, n in zip(left, right))
+
+
+def _order(graph: Graph, groups: list[Lowered]) -> list[Lowered] | None:
+    """Groups after those they read from; updates after all readers of what they overwrite. None: impossible."""
+    home = {root: at for at, group in enumerate(groups) for root in group.roots}
+    after: list[set[int]] = [set() for _ in groups]
+    for at, group in enumerate(groups):
+        after[at] |= {home[a] for a in group.args if a in home} - {at}
+        for root in group.roots:
+            for base in graph.bases(root):
+                if base in home:
+                    after[at].add(home[base])
+                after[at] |= {k for k, other in enumerate(groups) if k != at and base in other.args}
+    result: list[Lowered] = []
+    done: set[int] = set()
+    while len(done) < len(groups):
+        ready = next((k for k in range(len(groups)) if k not in done and after[k] <= done), None)
+        if ready is None:
+            return None
+        done.add(ready)
+        result.append(groups[ready])
+    return result

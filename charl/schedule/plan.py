@@ -1,0 +1,122 @@
+"""A schedule: ordered launches over buffer slots, made once for a structure and bound to extents by `bind`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from charl.core.dtypes import BY_SHORT
+from charl.schedule.fuse import fuse
+from charl.schedule.kernel import Value, verify
+from charl.schedule.prepare import HANDLE, OUT, SEEN, Graph, prepare
+from charl.schedule.sizes import Number, Trace, product
+from charl.schedule.stages import Lowered
+
+
+class Slot(NamedTuple):
+    """A buffer of a plan. kind: leaf (given), store (becomes the node's value), temp. alias: the slot it overwrites."""
+
+    kind: str
+    node: int
+    dtype: str
+    alias: int
+
+
+class Step(NamedTuple):
+    """One launch. `buffers` are slots, aligned with kernel.args; `sites` the nodes that its checks belong to."""
+
+    kernel: Value
+    buffers: tuple[int, ...]
+    sites: tuple[int, ...]
+
+
+class BoundStep(NamedTuple):
+    """Launch parameters; `scalars` are (position in params, number of the scalar) to be filled in at each launch."""
+
+    params: tuple[int, ...]
+    scalars: tuple[tuple[int, int], ...]
+    units: int
+    work: int
+    scratch: int
+
+
+class Bound(NamedTuple):
+    steps: tuple[BoundStep, ...]
+    nbytes: tuple[int, ...]
+
+
+class Schedule(NamedTuple):
+    """`bind(sizes)` gives a Bound, or None where a decision made for this structure does not hold for these sizes."""
+
+    steps: tuple[Step, ...]
+    slots: tuple[Slot, ...]
+    bind: Callable[[Sequence[int]], Bound | None]
+
+    def __str__(self) -> str:
+        lines = [f"s{k} {s.kind} {s.dtype} node {s.node} alias {s.alias}" for k, s in enumerate(self.slots)]
+        for step in self.steps:
+            lines += [f"launch {step.buffers}", str(step.kernel)]
+        return "\n".join(lines)
+
+
+def build(nodes: Sequence, flags: Sequence[int]) -> Schedule:
+    """Schedules Nodes (in DFS order, with their flags). Pure: nothing is computed, no Node changes."""
+    trace = Trace()
+    graph = prepare(nodes, flags, trace)
+    groups, stored = fuse(graph)
+    slots: list[Slot] = []
+    sizes: list[Number] = []
+    numbers: dict[int, int] = {}
+    survivors = _survivors(graph, stored)
+
+    def slot(at: int) -> int:
+        v = graph[at]
+        if at not in numbers:
+            alias = -1
+            kind = "leaf" if v.op == "leaf" else "temp"
+            if v.op != "leaf" and v.node >= 0 and at in survivors:
+                kind = "store"
+            if v.op == "update":
+                alias = slot(graph.bases(at)[-1])
+            numbers[at] = len(slots)
+            slots.append(Slot(kind, v.node, v.dtype, alias))
+            sizes.append(product(v.shape) * BY_SHORT[v.dtype].itemsize)
+        return numbers[at]
+
+    for at in sorted(stored):
+        slot(at)
+    steps = []
+    for group in groups:
+        verify(group.kernel)
+        steps.append(Step(group.kernel, tuple(slot(a) for a in group.args), tuple(group.sites)))
+    return Schedule(tuple(steps), tuple(slots), _binder(trace, groups, sizes))
+
+
+def _survivors(graph: Graph, stored: set[int]) -> set[int]:
+    """Stored vertices whose value outlives the plan: asked for, held, or needed by what stays pending and is held."""
+    result = set()
+    needed: set[int] = set()
+    for at in reversed(range(len(graph.vertices))):
+        v = graph[at]
+        if at in stored:
+            if at in needed or v.flags & (OUT | HANDLE | SEEN):
+                result.add(at)
+        elif at in needed or v.flags & HANDLE:
+            needed.update(v.src)
+    return result
+
+
+def _binder(trace: Trace, groups: Sequence[Lowered], sizes: Sequence[Number]) -> Callable:
+    """A function of the signature's sizes: checks the guards and evaluates every parameter."""
+    lines = ["def bind(d):"]
+    for text, outcome in trace.guards.items():
+        lines.append(f"    if ({text}) is not {outcome}: return None")
+    lines.append("    return Bound((")
+    for group in groups:
+        params = "".join("0, " if isinstance(p, tuple) else f"{p}, " for p in group.params)
+        scalars = tuple((k, p[1]) for k, p in enumerate(group.params) if isinstance(p, tuple))
+        lines.append(f"        BoundStep(({params}), {scalars}, {group.units}, {group.work}, {group.scratch}),")
+    lines.append("    ), (" + "".join(f"{n}, " for n in sizes) + "))")
+    space: dict = {"Bound": Bound, "BoundStep": BoundStep}
+    exec(compile("\n".join(lines), "<charl bind>", "exec"), space)
+    return space["bind"]

@@ -1,0 +1,232 @@
+"""Nodes become Vertices: sizes turn symbolic, and compound operations take the forms that lowering knows.
+
+After `prepare` a graph holds only: leaf, const, fill, empty, iota, element-wise ops, movements, and
+  reduce  attrs (kind, axis, blocked)   one axis of a shape without unit axes; kinds as in kernel.py; dot has two sources
+  scan    attrs (kind, axis)            likewise
+  matmul  m, n, k all larger than 1
+  gather  attrs axis
+  update  (copy of the base, value): writes the value into that copy's buffer
+  copy    its source; stored where an update needs a buffer of its own, and not made at all where it is in
+          `Graph.inplace`: then the update writes into the base's own buffer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from charl.core.dtypes import ALL
+from charl.ops.table import OPS
+from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK
+from charl.schedule.sizes import Number, Trace, ceildiv, product, same
+
+OUT, HANDLE, SEEN, DONATE = 1, 2, 4, 8
+NAMES = list(OPS)
+MOVEMENT = ("reshape", "permute", "expand", "slice")
+REDUCE_KIND = {"sum": "add", "prod": "mul", "max": "max", "min": "min", "any": "or", "all": "and"}
+SCAN_KIND = {"cumsum": "add", "cumprod": "mul"}
+IDENTITY = {"add": 0, "mul": 1, "or": False, "and": True}
+
+Shape = tuple[Number, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Vertex:
+    """A Node as the scheduler sees it. `node` and `scalar` are numbers of the plan's nodes and consts, or -1."""
+
+    op: str
+    dtype: str
+    shape: Shape
+    src: tuple[int, ...] = ()
+    attrs: object = None
+    sizes: tuple[Number, ...] = ()
+    flags: int = 0
+    node: int = -1
+    scalar: int = -1
+
+
+class Graph:
+    """Vertices in topological order; `of[node]` is the vertex of a plan's node."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.vertices: list[Vertex] = []
+        self.of: list[int] = []
+        self.inplace: set[int] = set()
+
+    def __getitem__(self, at: int) -> Vertex:
+        return self.vertices[at]
+
+    def add(self, op, dtype, shape, src=(), attrs=None, sizes=()) -> int:
+        self.vertices.append(Vertex(op, dtype, tuple(shape), tuple(src), attrs, tuple(sizes)))
+        return len(self.vertices) - 1
+
+    def shape(self, at: int) -> Shape:
+        return self.vertices[at].shape
+
+    def bases(self, at: int) -> tuple[int, ...]:
+        """The vertices whose buffer an update writes; () for any other vertex."""
+        v = self.vertices[at]
+        if v.op != "update":
+            return ()
+        copy = v.src[0]
+        return (copy, self.vertices[copy].src[0]) if copy in self.inplace else (copy,)
+
+    def reshape(self, at: int, shape: Sequence[Number]) -> int:
+        x = self.vertices[at]
+        if len(x.shape) == len(shape) and all(same(a, b) for a, b in zip(x.shape, shape)):
+            return at
+        return self.add("reshape", x.dtype, shape, (at,))
+
+    def expand(self, at: int, shape: Sequence[Number]) -> int:
+        x = self.vertices[at]
+        if len(x.shape) == len(shape) and all(same(a, b) for a, b in zip(x.shape, shape)):
+            return at
+        return self.add("expand", x.dtype, shape, (at,))
+
+    def reduce(self, kind: str, src: tuple[int, ...], axis: int) -> int:
+        """One axis of a shape without unit axes, cut into blocks while it is longer than a block."""
+        x = self.vertices[src[0]]
+        block = ROW_BLOCK if axis == len(x.shape) - 1 else COLUMN_BLOCK
+        extent = x.shape[axis]
+        rest = x.shape[:axis], x.shape[axis + 1 :]
+        if extent > block:
+            count = ceildiv(extent, block)
+            partial = self.add("reduce", x.dtype, (*rest[0], count, *rest[1]), src, (kind, axis, True))
+            return self.reduce("add" if kind == "dot" else kind, (partial,), axis)
+        return self.add("reduce", x.dtype, rest[0] + rest[1], src, (kind, axis, False))
+
+
+def prepare(nodes: Sequence, flags: Sequence[int], trace: Trace) -> Graph:
+    """Nodes in DFS order with their flags -> Graph. Sizes are numbered as the engine's signature numbers them."""
+    graph = Graph(trace)
+    first: dict[int, Number] = {}
+    count = scalars = 0
+
+    def symbols(values: Sequence[int]) -> Shape:
+        nonlocal count
+        result = []
+        for number in values:
+            if number in (0, 1, -1):
+                result.append(number)
+            else:
+                if number not in first:
+                    first[number] = trace.symbol(count, number)
+                result.append(first[number])
+            count += 1
+        return tuple(result)
+
+    position = {id(node): k for k, node in enumerate(nodes)}
+    for k, node in enumerate(nodes):
+        leaf = node.realized
+        op = "leaf" if leaf else NAMES[node.op]
+        shape = symbols(node.shape)
+        sizes = symbols(() if leaf else node.sizes)
+        src = () if leaf else tuple(graph.of[position[id(s)]] for s in node.src)
+        v = Vertex(op, ALL[node.dtype].short, shape, src, node.attrs, sizes, flags[k], k)
+        if op == "const":
+            v.scalar, scalars = scalars, scalars + 1
+        at = _normal(graph, v)
+        if at < 0:
+            graph.vertices.append(v)
+            at = len(graph.vertices) - 1
+        else:
+            final = graph.vertices[at]
+            if final.node >= 0:  # an identity: give the node a vertex of its own, so that flags stay apart
+                at = graph.add("copy", v.dtype, v.shape, (at,))
+                final = graph.vertices[at]
+            final.flags, final.node = v.flags, k
+        graph.of.append(at)
+    return graph
+
+
+def _normal(graph: Graph, v: Vertex) -> int:
+    """Rewrites a vertex into the known forms; -1 where it is in one already."""
+    if v.op != "leaf" and any(isinstance(n, int) and n == 0 for n in v.shape):
+        return graph.add("empty", v.dtype, v.shape)
+    if v.op in REDUCE_KIND:
+        return _reduce(graph, v)
+    if v.op in SCAN_KIND:
+        return _scan(graph, v)
+    if v.op == "matmul":
+        return _matmul(graph, v)
+    if v.op == "update":
+        return _update(graph, v)
+    return -1
+
+
+def _update(graph: Graph, v: Vertex) -> int:
+    base, value = v.src
+    mine = v.flags & DONATE and _owned(graph, base)
+    if value == base:  # x.T[...] = x: the value must be a copy by the time that the base changes
+        value = graph.add("copy", v.dtype, v.shape, (base,))
+    copy = graph.add("copy", v.dtype, v.shape, (base,))
+    if mine:
+        graph.inplace.add(copy)
+    return graph.add("update", v.dtype, v.shape, (copy, value), v.attrs, v.sizes)
+
+
+def _owned(graph: Graph, at: int) -> bool:
+    """Whether a vertex's buffer may be overwritten: it gets one of its own, and no update before claimed it."""
+    v = graph[at]
+    claimed = any(graph[c].src[0] == at for c in graph.inplace)
+    return not claimed and not v.flags & (OUT | HANDLE) and v.op not in ("const", "fill", "empty")
+
+
+def _fill(graph: Graph, v: Vertex, value: object) -> int:
+    return graph.expand(graph.add("fill", v.dtype, (), (), value), v.shape)
+
+
+def _squeeze(graph: Graph, at: int) -> int:
+    return graph.reshape(at, [n for n in graph.shape(at) if not same(n, 1)])
+
+
+def _reduce(graph: Graph, v: Vertex) -> int:
+    """Unit axes go; runs of adjacent axes become one axis each, and the last run is reduced first."""
+    kind = REDUCE_KIND[v.op]
+    shape = graph.shape(v.src[0])
+    if any(same(n, 0) for n in shape):
+        return _fill(graph, v, IDENTITY[kind])
+    reduced = [a in v.attrs for a, n in enumerate(shape) if not same(n, 1)]
+    at = _squeeze(graph, v.src[0])
+    while any(reduced):
+        stop = len(reduced) - reduced[::-1].index(True)
+        start = stop - 1
+        while start and reduced[start - 1]:
+            start -= 1
+        kept = graph.shape(at)
+        at = graph.reshape(at, [*kept[:start], product(kept[start:stop]), *kept[stop:]])
+        at = graph.reduce(kind, (at,), start)
+        reduced[start:stop] = []
+    return graph.reshape(at, v.shape)
+
+
+def _scan(graph: Graph, v: Vertex) -> int:
+    shape = graph.shape(v.src[0])
+    at = _squeeze(graph, v.src[0])
+    if not same(shape[v.attrs], 1):
+        axis = sum(not same(n, 1) for n in shape[: v.attrs])
+        at = graph.add("scan", v.dtype, graph.shape(at), (at,), (SCAN_KIND[v.op], axis))
+    return graph.reshape(at, v.shape)
+
+
+def _matmul(graph: Graph, v: Vertex) -> int:
+    """m or n of 1: a reduction with fma. k of 0 or 1: a constant or a plain product."""
+    a, b = v.src
+    m, n, k = v.shape[-2], v.shape[-1], graph.shape(a)[-1]
+    batch = v.shape[:-2]
+    if same(k, 0):
+        return _fill(graph, v, 0)
+    if same(k, 1):
+        return graph.add("multiply", v.dtype, v.shape, (a, b))
+    if same(n, 1):  # rows: (..., m, k) . (..., 1, k) over the last axis
+        b = graph.reshape(b, (*graph.shape(b)[:-2], 1, k))
+        space = (*batch, m, k)
+    elif same(m, 1):  # columns: (..., k, 1) . (..., k, n) over the first
+        a = graph.reshape(a, (*graph.shape(a)[:-2], k, 1))
+        space = (*batch, k, n)
+    else:
+        return -1
+    a, b = (_squeeze(graph, graph.expand(x, space)) for x in (a, b))
+    axis = len(graph.shape(a)) - (1 if same(n, 1) else 2)
+    return graph.reshape(graph.reduce("dot", (a, b), axis), v.shape)
