@@ -87,7 +87,7 @@ def _sign(b, x):
 def _reciprocal(b, x):
     if x.kind == "f":
         return 1 / x
-    inside = (x + 1) <= 2 if x.kind == "u" else (x >= -1) & (x <= 1)
+    inside = x <= 1 if x.kind == "u" else (x >= -1) & (x <= 1)
     return b.select(inside, x, 0)
 
 
