@@ -1,3 +1,5 @@
-"""At the root, so that pytest takes this folder as its root whatever file is named on its command line."""
+"""At the root, so that pytest takes this folder as its root whatever file is named on its command
+line.
+"""
 
 collect_ignore = ["build", "setup.py"]

@@ -1,4 +1,5 @@
-"""Builds the extension modules: every charl/**/*.pyx with its C sources from csrc/. The rest is in pyproject.toml.
+"""Builds the extension modules: every charl/**/*.pyx with its C sources from csrc/. The rest is in
+pyproject.toml.
 
 Environment:
   CHARL_BUILD_ONLY  comma-separated module names: build only these
@@ -30,18 +31,29 @@ C_SOURCES = {
     "charl.runtime.interp": ["csrc/interp.c", "csrc/loops*.c"],
 }
 # Integers wrap and floats follow IEEE op by op: docs/architecture.md, "Promises".
-CFLAGS = ["-std=c11", "-O3", "-fwrapv", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+CFLAGS = [
+    "-std=c11",
+    "-O3",
+    "-fwrapv",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+]
 CYTHON_CFLAGS = ["-Wno-unused-function", "-Wno-unused-variable", "-Wno-unreachable-code"]
 CSRC_CFLAGS = ["-Wall", "-Wextra"]
 SANITIZE = os.environ.get("CHARL_SANITIZE", "")
 
 
 def sanitize_flags() -> list[str]:
-    """Compiler flags for CHARL_SANITIZE. Raises SystemExit on a name that GCC and clang do not share."""
+    """Compiler flags for CHARL_SANITIZE. Raises SystemExit on a name that GCC and clang do not
+    share.
+    """
     names = [name for name in SANITIZE.split(",") if name]
     unknown = set(names) - {"address", "undefined", "thread"}
     if unknown:
-        sys.exit(f"CHARL_SANITIZE: {', '.join(sorted(unknown))} is not one of address, undefined, thread")
+        sys.exit(
+            f"CHARL_SANITIZE: {', '.join(sorted(unknown))} is not one of address, undefined, thread"
+        )
     if not names:
         return []
     flags = [f"-fsanitize={','.join(names)}", "-fno-omit-frame-pointer", "-g", "-O1"]
@@ -119,7 +131,9 @@ class BuildExt(build_ext):
         super().run()
 
     def build_extension(self, ext):
-        """Compiles csrc/ apart from Cython's output: its warnings are ours to heed, Cython's are not."""
+        """Compiles csrc/ apart from Cython's output: its warnings are ours to heed, Cython's are
+        not.
+        """
         depends = [*ext.depends, str(OPS_HEADER)] if C_SOURCES.get(ext.name) else ext.depends
         built = self.get_ext_fullpath(ext.name)
         if not self.force and not newer_group([*ext.sources, *depends], built, "newer"):

@@ -1,1 +1,1 @@
-"""Benchmarks of charl against NumPy and whatever else is installed: `python -m benchmarks --help`."""
+"""Benchmarks against NumPy and whatever else is installed: `python -m benchmarks --help`."""

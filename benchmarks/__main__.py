@@ -1,4 +1,6 @@
-"""python -m benchmarks: sets the environment that libraries read when they load, then runs the command."""
+"""python -m benchmarks: sets the environment that libraries read when they load, then runs the
+command.
+"""
 
 import os
 import sys

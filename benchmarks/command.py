@@ -20,16 +20,36 @@ TABLE_SIZES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measures charl against NumPy and other libraries. Without names: every workload.",
+        description="Measures charl against other libraries. Without names: every workload.",
         epilog="`acceptance [NAME ...]` prints the figures that the project holds itself to; "
-        "`table` compares LLVM with the interpreter: element-wise, matrix product, network, sizes 1e2 to 1e7.",
+        "`table` compares LLVM with the interpreter (element-wise, matrix product, network), "
+        "sizes 1e2 to 1e7.",
     )
-    top.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(WORKLOADS)}, table, acceptance")
-    top.add_argument("--quick", action="store_true", help="one small size each, short rounds: does it run?")
-    top.add_argument("--peers", default="", metavar="LIST", help="all, or of numexpr,numba,jax,torch")
-    top.add_argument("--threads", type=int, default=0, help="for every library; default: all this process may use")
-    top.add_argument("--plot", action="store_true", help=f"PNG pictures in {RESULTS.name}/ (needs matplotlib)")
-    top.add_argument("--json", nargs="?", const="", metavar="FILE", help=f"write JSON (default: {RESULTS.name}/latest.json)")
+    top.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(WORKLOADS)}, table, acceptance"
+    )
+    top.add_argument(
+        "--quick", action="store_true", help="one small size each, short rounds: does it run?"
+    )
+    top.add_argument(
+        "--peers", default="", metavar="LIST", help="all, or of numexpr,numba,jax,torch"
+    )
+    top.add_argument(
+        "--threads",
+        type=int,
+        default=0,
+        help="for every library; default: all this process may use",
+    )
+    top.add_argument(
+        "--plot", action="store_true", help=f"PNG pictures in {RESULTS.name}/ (needs matplotlib)"
+    )
+    top.add_argument(
+        "--json",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help=f"write JSON (default: {RESULTS.name}/latest.json)",
+    )
     return top
 
 
@@ -62,17 +82,26 @@ def run(chosen: Sequence[Workload], given: argparse.Namespace, as_table: bool) -
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command. Returns 0, 1 where a result was wrong or an acceptance line not met, 2 for wrong use."""
+    """Runs the command. Returns 0, 1 where a result was wrong or an acceptance line not met, 2 for
+    wrong use.
+    """
     given = parser().parse_args(argv)
     threads = given.threads or available_threads()
     if given.names[:1] == ["acceptance"]:
         peers.set_threads(threads)
         return acceptance.main(given.names[1:])
     as_table = given.names == ["table"]
-    names = [name for name, work in WORKLOADS.items() if "table" in work.tags] if as_table else given.names
+    names = (
+        [name for name, work in WORKLOADS.items() if "table" in work.tags]
+        if as_table
+        else given.names
+    )
     unknown = [name for name in names if name not in WORKLOADS]
     if unknown:
-        print(f"benchmarks: no workload {unknown[0]!r}; there are {', '.join(WORKLOADS)}", file=sys.stderr)
+        print(
+            f"benchmarks: no workload {unknown[0]!r}; there are {', '.join(WORKLOADS)}",
+            file=sys.stderr,
+        )
         return 2
     try:
         peers.choose(given.peers)
@@ -82,8 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     peers.set_threads(threads)
     limit = floor.measure(threads, given.quick)
     print(
-        f"{threads} threads; measured limits: read {limit.read / 1e9:.1f} GB/s, copy {limit.copy / 1e9:.1f} GB/s,"
-        f" fma {limit.flops / 1e9:.0f} Gflop/s float32"
+        f"{threads} threads; measured limits: read {limit.read / 1e9:.1f} GB/s,"
+        f" copy {limit.copy / 1e9:.1f} GB/s, fma {limit.flops / 1e9:.0f} Gflop/s float32"
     )
     results = run([WORKLOADS[name] for name in names or WORKLOADS], given, as_table)
     print(report.table(results, limit))

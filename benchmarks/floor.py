@@ -1,4 +1,6 @@
-"""The machine's limits, measured: bytes a second read and copied, multiply-adds a second. LLVM makes the loops."""
+"""The machine's limits, measured: bytes a second read and copied, multiply-adds a second. LLVM
+makes the loops.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ REPEATS = 7
 
 @dataclass(frozen=True)
 class Floor:
-    """read, copy: bytes a second (copy counts both directions, stores past the caches); flops: float32, fma as two."""
+    """read, copy: bytes a second (copy counts both directions, stores past the caches); flops:
+    float32, fma as two.
+    """
 
     threads: int
     read: float
@@ -27,7 +31,7 @@ class Floor:
     flops: float
 
     def seconds(self, nbytes: int, flops: int) -> float:
-        """The least time that a workload can take: by memory or by arithmetic, whichever is longer."""
+        """The least time from memory: by bytes or by arithmetic, whichever is longer."""
         return max(nbytes / max(self.read, self.copy), flops / self.flops)
 
 
@@ -42,7 +46,9 @@ def source(lanes: int) -> str:
     v, k = f"<{lanes} x float>", ACCUMULATORS
     size = 4 * lanes
     numbers = range(k)
-    fma_phi = "\n".join(f"  %a{i} = phi {v} [ zeroinitializer, %entry ], [ %b{i}, %loop ]" for i in numbers)
+    fma_phi = "\n".join(
+        f"  %a{i} = phi {v} [ zeroinitializer, %entry ], [ %b{i}, %loop ]" for i in numbers
+    )
     fma = "\n".join(f"  %b{i} = call {v} @llvm.fma({v} %a{i}, {v} %x, {v} %y)" for i in numbers)
     load = "\n".join(
         f"  %q{i} = add i64 %i, {i}\n  %p{i} = getelementptr {v}, ptr %x, i64 %q{i}\n"
@@ -51,11 +57,14 @@ def source(lanes: int) -> str:
     )
     move = "\n".join(
         f"  %q{i} = add i64 %i, {i}\n  %p{i} = getelementptr {v}, ptr %x, i64 %q{i}\n"
-        f"  %l{i} = load {v}, ptr %p{i}, align {size}\n  %o{i} = getelementptr {v}, ptr %out, i64 %q{i}\n"
+        f"  %l{i} = load {v}, ptr %p{i}, align {size}\n"
+        f"  %o{i} = getelementptr {v}, ptr %out, i64 %q{i}\n"
         f"  store {v} %l{i}, ptr %o{i}, align {size}, !nontemporal !0"
         for i in numbers
     )
-    fold = "\n".join(f"  %s{i} = fadd {v} {'%b0' if i == 1 else f'%s{i - 1}'}, %b{i}" for i in range(1, k))
+    fold = "\n".join(
+        f"  %s{i} = fadd {v} {'%b0' if i == 1 else f'%s{i - 1}'}, %b{i}" for i in range(1, k)
+    )
     counter = "  %i = phi i64 [ 0, %entry ], [ %next, %loop ]"
     end = "  %more = icmp ult i64 %next, %n\n  br i1 %more, label %loop, label %done"
     tail = f"{fold}\n  store {v} %s{k - 1}, ptr %out, align 4\n  ret void\n}}"
@@ -114,7 +123,9 @@ def compiled(lanes: int):
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
-    return engine, {name: kind(engine.get_function_address(name)) for name in ("fma", "read", "copy")}
+    return engine, {
+        name: kind(engine.get_function_address(name)) for name in ("fma", "read", "copy")
+    }
 
 
 def aligned(nbytes: int) -> np.ndarray:

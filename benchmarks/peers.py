@@ -1,4 +1,6 @@
-"""The libraries that are compared: how each takes arrays in, runs a function to its end, and gives ndarrays back."""
+"""The libraries that are compared: how each takes arrays in, runs a function to its end, and gives
+ndarrays back.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ import charl as ch
 
 @dataclass(frozen=True)
 class Peer:
-    """A contender. `library` names its functions in Workload.run; `finish` returns when the result is there."""
+    """A contender. `library` names its functions in Workload.run; `finish` returns when the result
+    is there.
+    """
 
     name: str
     library: str
@@ -67,7 +71,9 @@ OPTIONAL = {"numexpr": numexpr_peer, "numba": numba_peer, "jax": jax_peer, "torc
 
 
 def choose(wanted: str) -> list[Peer]:
-    """Peers from "all" or a comma-separated list of names. Raises ValueError for one that is unknown or missing."""
+    """Peers from "all" or a comma-separated list of names. Raises ValueError for one that is
+    unknown or missing.
+    """
     found = [charl_peer("llvm"), NUMPY, charl_peer("interp")]
     if wanted == "all":
         names = [name for name in OPTIONAL if importlib.util.find_spec(name)]

@@ -25,7 +25,9 @@ def duration(seconds: float) -> str:
 
 
 def table(results: Sequence[Result], floor: Floor) -> str:
-    """A row for each workload and size: each contender's time and how many times NumPy's speed that is."""
+    """A row for each workload and size: each contender's time and how many times NumPy's speed that
+    is.
+    """
     names = list(dict.fromkeys(result.peer for result in results))
     head = ["workload", "size", *names, "floor"]
     body, notes = [], []
@@ -52,7 +54,10 @@ def columns(lines: Sequence[Sequence[str]]) -> list[str]:
     """Aligned text: the first column to the left, the others to the right."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return [
-        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)))
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
         for line in lines
     ]
 
@@ -62,19 +67,34 @@ def machine() -> dict[str, str]:
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        models = [
+            line.partition(":")[2].strip()
+            for line in info.read_text().splitlines()
+            if "model name" in line
+        ]
         name = models[0] if models else name
-    return {"processor": name, "system": platform.platform(), "python": platform.python_version(), **versions()}
+    return {
+        "processor": name,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **versions(),
+    }
 
 
 def to_json(results: Sequence[Result], floor: Floor) -> str:
     """Everything that was measured: seconds of each round."""
-    rows = [asdict(result) | {"median": result.median if result.seconds else None} for result in results]
-    return json.dumps({"machine": machine(), "floor": asdict(floor), "results": rows}, indent=1) + "\n"
+    rows = [
+        asdict(result) | {"median": result.median if result.seconds else None} for result in results
+    ]
+    return (
+        json.dumps({"machine": machine(), "floor": asdict(floor), "results": rows}, indent=1) + "\n"
+    )
 
 
 def plot(results: Sequence[Result], floor: Floor, folder: Path) -> list[Path]:
-    """One PNG a workload: time over size, with the floor. Raises ImportError where matplotlib is missing."""
+    """One PNG a workload: time over size, with the floor. Raises ImportError where matplotlib is
+    missing.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -87,10 +107,12 @@ def plot(results: Sequence[Result], floor: Floor, folder: Path) -> list[Path]:
         mine = [result for result in results if result.workload == work and result.seconds]
         for peer in dict.fromkeys(result.peer for result in mine):
             points = sorted((r.size, r.median) for r in mine if r.peer == peer)
-            axes.loglog(*zip(*points, strict=True), "o-", label=peer, color=COLOURS.get(peer), lw=1.6, ms=4)
+            axes.loglog(
+                *zip(*points, strict=True), "o-", label=peer, color=COLOURS.get(peer), lw=1.6, ms=4
+            )
         sizes = sorted({result.size for result in mine})
         least = [floor.seconds(WORKLOADS[work].nbytes(n), WORKLOADS[work].flops(n)) for n in sizes]
-        axes.loglog(sizes, least, "--", color="grey", lw=1, label="memory or arithmetic floor")
+        axes.loglog(sizes, least, "--", color="grey", lw=1, label="limit of memory or arithmetic")
         axes.set(title=f"{work}: {WORKLOADS[work].doc}", xlabel="size", ylabel="seconds, median")
         axes.grid(True, which="major", alpha=0.3)
         axes.legend(frameon=False, fontsize=9)

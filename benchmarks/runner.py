@@ -1,4 +1,4 @@
-"""Measures: results are checked first, contenders take turns (A B C A B C ...), medians are kept."""
+"""Measures: results are checked first, contenders take turns (A B C A B C ...), medians kept."""
 
 from __future__ import annotations
 
@@ -71,11 +71,19 @@ def wrong(found: np.ndarray, expected: np.ndarray, tolerance: float) -> str:
         return f"is {found.dtype}{found.shape}, NumPy's is {expected.dtype}{expected.shape}"
     scale = max(float(np.max(np.abs(expected), initial=0.0)), 1e-30)
     off = float(np.max(np.abs(found.astype(np.float64) - expected), initial=0.0)) / scale
-    return "" if off <= tolerance else f"differs from NumPy's by {off:.1e} of the largest, allowed {tolerance:.0e}"
+    return (
+        ""
+        if off <= tolerance
+        else f"differs from NumPy's by {off:.1e} of the largest, allowed {tolerance:.0e}"
+    )
 
 
-def prepare(work: Workload, size: int, peers: Sequence[Peer]) -> tuple[list[Contender], list[Result]]:
-    """Contenders whose results agree with NumPy's, and a Result with a fault for each of the others."""
+def prepare(
+    work: Workload, size: int, peers: Sequence[Peer]
+) -> tuple[list[Contender], list[Result]]:
+    """Contenders whose results agree with NumPy's, and a Result with a fault for each of the
+    others.
+    """
     arrays = work.make(size, np.random.default_rng(SEED))
     expected = np.asarray(work.run["numpy"](*arrays))
     good, bad = [], []
@@ -119,5 +127,6 @@ def measure(work: Workload, size: int, peers: Sequence[Peer], effort: Effort) ->
                 contender.turn(1)  # the caches hold the last contender's data
                 seconds[contender.peer.name].append(contender.turn(contender.calls))
     return faults + [
-        Result(work.name, size, contender.peer.name, tuple(seconds[contender.peer.name])) for contender in contenders
+        Result(work.name, size, contender.peer.name, tuple(seconds[contender.peer.name]))
+        for contender in contenders
     ]

@@ -1,10 +1,13 @@
-"""The workloads. A function of (xp, arrays) serves charl, NumPy and JAX alike; others say their own."""
+"""The workloads. A function of (xp, arrays) serves charl, NumPy and JAX alike; others say their
+own.
+"""
 
 from __future__ import annotations
 
 import functools
 import importlib
 import importlib.util
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -17,9 +20,13 @@ from benchmarks.workload import workload
 POWERS = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 
 
-def plain(function: Callable[..., Any], torch: Callable[..., Any] | None = None) -> dict[str, Callable]:
+def plain(
+    function: Callable[..., Any], torch: Callable[..., Any] | None = None
+) -> dict[str, Callable]:
     """The same text for each array namespace; torch's where its names agree."""
-    run: dict[str, Callable] = {name: functools.partial(function, xp) for name, xp in (("charl", ch), ("numpy", np))}
+    run: dict[str, Callable] = {
+        name: functools.partial(function, xp) for name, xp in (("charl", ch), ("numpy", np))
+    }
     if importlib.util.find_spec("jax"):
         run["jax"] = _Late("jax", lambda jax: jax.jit(functools.partial(function, jax.numpy)))
     if importlib.util.find_spec("torch"):
@@ -50,7 +57,9 @@ def expression(text: str, *names: str) -> dict[str, Callable]:
 
 def normal(*shapes: Callable[[int], tuple[int, ...]], dtype: str = "float32") -> Callable:
     """make() of standard normal arrays whose shapes follow from the size."""
-    return lambda size, rng: tuple(rng.standard_normal(shape(size)).astype(dtype) for shape in shapes)
+    return lambda size, rng: tuple(
+        rng.standard_normal(shape(size)).astype(dtype) for shape in shapes
+    )
 
 
 def vector(size: int) -> tuple[int, ...]:
@@ -133,7 +142,8 @@ workload(
     run={
         **plain(chain),
         **expression(
-            "exp(-sqrt((exp(-abs(x*y+x))*0.5+y)**2 + 1)) / (sqrt((exp(-abs(x*y+x))*0.5+y)**2 + 1) + 1)"
+            "exp(-sqrt((exp(-abs(x*y+x))*0.5+y)**2 + 1))"
+            " / (sqrt((exp(-abs(x*y+x))*0.5+y)**2 + 1) + 1)"
             " + exp(-abs(x*y+x))*0.5",
             "x",
             "y",
@@ -243,8 +253,11 @@ def network(size: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Inputs (size, 784) and the weights."""
     widths = (784, 128, 64, 10)
     arrays = [rng.standard_normal((size, 784))]
-    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
-        arrays += [rng.standard_normal((fan_in, fan_out)) / math.sqrt(fan_in), rng.standard_normal(fan_out)]
+    for fan_in, fan_out in itertools.pairwise(widths):
+        arrays += [
+            rng.standard_normal((fan_in, fan_out)) / math.sqrt(fan_in),
+            rng.standard_normal(fan_out),
+        ]
     return tuple(array.astype(np.float32) for array in arrays)
 
 

@@ -1,5 +1,6 @@
-"""Which charl is meant. In a clone's root the uncompiled charl/ comes first on sys.path (`python -m pytest`,
-`python -m benchmarks`); an installed one, where there is one, is what the user wants to run.
+"""Which charl is meant. In a clone's root the uncompiled charl/ comes first on sys.path (`python -m
+pytest`, `python -m benchmarks`); an installed one, where there is one, is what the user wants to
+run.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import sys
 from collections.abc import MutableMapping
 from importlib.machinery import EXTENSION_SUFFIXES
 
-REMEDY = "charl: this source tree is not compiled; run `pip install .` (or `pip install -e .`) in its root"
+REMEDY = "charl: this source tree is not compiled; run `pip install .` in its root"
 
 
 def compiled(folder: str) -> bool:
@@ -27,8 +28,9 @@ def installed(own: str) -> str | None:
 
 
 def settle(package: MutableMapping) -> None:
-    """package is charl's module dict. Leaves a compiled package alone; points an uncompiled one at the
-    installed one, so that each submodule is imported from there. Raises ImportError where there is none.
+    """package is charl's module dict. Leaves a compiled package alone; points an uncompiled one at
+    the installed one, so that each submodule is imported from there. Raises ImportError where there
+    is none.
     """
     own = os.path.dirname(package["__file__"])
     if compiled(own):

@@ -1,4 +1,6 @@
-"""The command line: charl demo | doctor | bench. Exit status: 0 good, 1 a check failed, 2 wrong use."""
+"""The command line: charl demo | doctor | bench. Exit status: 0 good, 1 a check failed, 2 wrong
+use.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,17 @@ NO_BENCHMARKS = (
 def parser() -> argparse.ArgumentParser:
     """The argument parser of all commands."""
     top = argparse.ArgumentParser(
-        prog="charl", description="NumPy-like arrays whose arithmetic is compiled while the program runs."
+        prog="charl",
+        description="NumPy-like arrays whose arithmetic is compiled while the program runs.",
     )
     top.add_argument("--version", action="store_true", help="print the version and stop")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    demo = commands.add_parser("demo", help="recognise handwritten digits on every backend, checked against NumPy")
-    demo.add_argument("--data", metavar="FILE.npz", help="your own samples: X (n, ...) numbers and y (n,) labels")
+    demo = commands.add_parser(
+        "demo", help="recognise handwritten digits on every backend, checked against NumPy"
+    )
+    demo.add_argument(
+        "--data", metavar="FILE.npz", help="your own samples: X (n, ...) numbers and y (n,) labels"
+    )
     demo.add_argument("--quiet", action="store_true", help="no progress bar")
     commands.add_parser("doctor", help="say what is installed, what is missing, and how to get it")
     bench = commands.add_parser(

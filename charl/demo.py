@@ -1,9 +1,10 @@
-"""charl demo: handwritten digits recognised with plain array code, on every backend, checked against NumPy.
+"""charl demo: handwritten digits recognised with plain array code, on every backend, checked
+against NumPy.
 
-Samples are centred by the training mean and projected to 30 principal components, found by subspace iteration; each
-third one is held out and given the label of its nearest neighbour. `recognise` is written once against an array
-namespace: charl runs it on each backend, NumPy runs the same text for the comparison of results, and
-`numpy_fastest` is how one would write it for speed in NumPy.
+Samples are centred by the training mean and projected to 30 principal components, found by subspace
+iteration; each third one is held out and given the label of its nearest neighbour. `recognise` is
+written once against an array namespace: charl runs it on each backend, NumPy runs the same text for
+the comparison of results, and `numpy_fastest` is how one would write it for speed in NumPy.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class Samples(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """label (m,) int64 of each held-out sample, gap (m,) float32: squared distance to its nearest neighbour."""
+    """label (m,) int64 of each held-out sample, gap (m,) float32: squared distance to its nearest
+    neighbour.
+    """
 
     label: Any
     gap: Any
@@ -77,14 +80,20 @@ def components(xp, x, k: int, tick: Tick):
 
 
 def nearest(xp, held, train, known) -> Answer:
-    """The label of the training sample nearest to each held-out one: held (m, k), train (n, k), known (n,)."""
+    """The label of the training sample nearest to each held-out one: held (m, k), train (n, k),
+    known (n,).
+    """
     difference = held[:, None, :] - train[None, :, :]
     gaps = xp.sum(difference * difference, axis=2)
     return Answer(xp.take(known, xp.argmin(gaps, axis=1)), xp.min(gaps, axis=1))
 
 
-def recognise(xp, samples: Samples, block: int = BLOCK, tick: Tick = lambda array: None) -> list[Answer]:
-    """Answers for the held-out samples, block by block; tick(array) is told of each step that is done."""
+def recognise(
+    xp, samples: Samples, block: int = BLOCK, tick: Tick = lambda array: None
+) -> list[Answer]:
+    """Answers for the held-out samples, block by block; tick(array) is told of each step that is
+    done.
+    """
     mean = xp.mean(samples.train, axis=0)
     x = samples.train - mean
     basis = components(xp, x, min(COMPONENTS, x.shape[1]), tick)
@@ -98,7 +107,9 @@ def recognise(xp, samples: Samples, block: int = BLOCK, tick: Tick = lambda arra
 
 
 def numpy_fastest(samples: Samples) -> np.ndarray:
-    """The same task as one writes it for NumPy: LAPACK's eigenvectors, distances by matmul. Labels (m,)."""
+    """The same task as one writes it for NumPy: LAPACK's eigenvectors, distances by matmul. Labels
+    (m,).
+    """
     mean = samples.train.mean(axis=0)
     x = samples.train - mean
     basis = np.linalg.eigh(x.T @ x)[1][:, -COMPONENTS:]
@@ -119,7 +130,9 @@ def load(path: str | None) -> Samples:
         with np.load(file, allow_pickle=False) as arrays:
             missing = [name for name in ("X", "y") if name not in arrays.files]
             if missing:
-                raise BadData(f"{file}: has no array {' and no array '.join(missing)}; it needs X and y")
+                raise BadData(
+                    f"{file}: has no array {' and no array '.join(missing)}; it needs X and y"
+                )
             x, y = arrays["X"], arrays["y"]
     except FileNotFoundError:
         raise BadData(f"{file}: there is no such file") from None
@@ -132,12 +145,18 @@ def load(path: str | None) -> Samples:
 def split(x: np.ndarray, y: np.ndarray, name: str) -> Samples:
     """Samples of X (n, ...) and y (n,): each third is held out. Raises BadData."""
     if x.dtype.kind not in "biuf" or x.ndim < 2:
-        raise BadData(f"{name}: X must be real numbers with 2 axes or more, is {x.dtype} of shape {x.shape}")
+        raise BadData(
+            f"{name}: X must be real numbers with 2 axes or more, is {x.dtype} of shape {x.shape}"
+        )
     if y.shape != x.shape[:1]:
-        raise BadData(f"{name}: y must have shape {x.shape[:1]}, one label for each sample, has {y.shape}")
+        raise BadData(
+            f"{name}: y must have shape {x.shape[:1]}, one label for each sample, has {y.shape}"
+        )
     x = x.reshape(len(x), -1).astype(np.float64)
     if len(x) < HELD_OUT or x.shape[1] == 0:
-        raise BadData(f"{name}: X must hold at least {HELD_OUT} samples of one number, has shape {x.shape}")
+        raise BadData(
+            f"{name}: X must hold at least {HELD_OUT} samples of one number, has shape {x.shape}"
+        )
     if not np.isfinite(x).all():
         raise BadData(f"{name}: X holds values that are not finite")
     y = np.unique(y, return_inverse=True)[1].astype(np.int64)
@@ -157,7 +176,9 @@ class Bar:
         self.done += 1
         if self.shown:
             full = 30 * self.done // self.total
-            self.stream.write(f"\r[{'#' * full:.<30}] {100 * self.done // self.total:3d}%  {what:<30}")
+            self.stream.write(
+                f"\r[{'#' * full:.<30}] {100 * self.done // self.total:3d}%  {what:<30}"
+            )
             self.stream.flush()
 
     def close(self) -> None:
@@ -180,7 +201,9 @@ def backends() -> list[str]:
 
 
 class Report(NamedTuple):
-    """What one backend did: labels and gaps as ndarrays, seconds, and the growth of ch.cache_info()."""
+    """What one backend did: labels and gaps as ndarrays, seconds, and the growth of
+    ch.cache_info().
+    """
 
     backend: str
     label: np.ndarray
@@ -225,23 +248,32 @@ def faults(report: Report, expected: Answer, truth: np.ndarray, least: float) ->
     if not accuracy >= least:
         found.append(f"{report.backend}: accuracy {accuracy:.4f} is below {least}")
     if not off <= TOLERANCE:
-        found.append(f"{report.backend}: nearest distances differ from NumPy's by {off:.1e} of the largest")
+        found.append(
+            f"{report.backend}: nearest distances differ from NumPy's by {off:.1e} of the largest"
+        )
     return found
 
 
-def lines(reports: list[Report], expected: Answer, truth: np.ndarray, numpy_seconds: float) -> list[str]:
+def lines(
+    reports: list[Report], expected: Answer, truth: np.ndarray, numpy_seconds: float
+) -> list[str]:
     """The table that the demo prints."""
     out = [f"{'':8}  accuracy  same labels   distances     cold      warm   speed-up   kernels"]
     scale = max(float(np.max(expected.gap)), 1e-30)
     for r in reports:
-        same, off = float(np.mean(r.label == expected.label)), float(np.max(np.abs(r.gap - expected.gap))) / scale
+        same, off = (
+            float(np.mean(r.label == expected.label)),
+            float(np.max(np.abs(r.gap - expected.gap))) / scale,
+        )
         out.append(
             f"{r.backend:8}  {np.mean(r.label == truth):8.4f}  {100 * same:10.2f}%   {off:9.1e}"
             f"  {1e3 * r.cold:7.1f}ms {1e3 * r.warm:7.2f}ms   {numpy_seconds / r.warm:7.2f}x"
             f"   {r.counts['plan_misses']} plans, {r.counts['launches']} launches,"
             f" {r.counts['compiles']} compiled"
         )
-    out.append(f"{'numpy':8}  {np.mean(expected.label == truth):8.4f}  {'':47}{1e3 * numpy_seconds:7.2f}ms")
+    out.append(
+        f"{'numpy':8}  {np.mean(expected.label == truth):8.4f}  {'':47}{1e3 * numpy_seconds:7.2f}ms"
+    )
     return out
 
 
@@ -262,7 +294,9 @@ def main(data: str | None = None, *, progress: bool = True) -> int:
         flush=True,
     )
     try:
-        small = max(1, 2_000_000 // samples.train.size)  # NumPy stores the differences: a few at a time
+        small = max(
+            1, 2_000_000 // samples.train.size
+        )  # NumPy stores the differences: a few at a time
         answers = recognise(np, samples, small, lambda array: None)
         expected = Answer(*(np.concatenate(part) for part in zip(*answers, strict=True)))
         bar.step("numpy: the same text")
@@ -275,7 +309,9 @@ def main(data: str | None = None, *, progress: bool = True) -> int:
         bar.close()
     print("\n".join(lines(reports, expected, samples.truth, statistics.median(seconds))))
     least = 0.0 if data else LEAST_ACCURACY
-    wrong = [fault for report in reports for fault in faults(report, expected, samples.truth, least)]
+    wrong = [
+        fault for report in reports for fault in faults(report, expected, samples.truth, least)
+    ]
     for fault in wrong:
         print(f"charl demo: {fault}", file=sys.stderr)
     if not wrong:

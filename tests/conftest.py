@@ -1,4 +1,6 @@
-"""Hypothesis profiles and the settings of every test: HYPOTHESIS_PROFILE=ci runs more examples than dev."""
+"""Hypothesis profiles and the settings of every test: HYPOTHESIS_PROFILE=ci runs more examples than
+dev.
+"""
 
 import os
 

@@ -1,4 +1,6 @@
-"""charl doctor: versions, backends with what is missing and how to get it, processor, threads, caches, adapters."""
+"""charl doctor: versions, backends with what is missing and how to get it, processor, threads,
+caches, adapters.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,10 @@ def versions() -> list[tuple[str, str]]:
     """charl, Python, and the packages charl uses."""
     rows = [
         ("charl", f"{ch.__version__} in {Path(ch.__file__).parent}"),
-        ("python", f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}"),
+        (
+            "python",
+            f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}",
+        ),
         ("system", f"{platform.system()} {platform.release()} {platform.machine()}"),
     ]
     rows += [
@@ -67,7 +72,9 @@ def backends() -> list[tuple[str, str]]:
     if why is None:
         llvm = importlib.import_module("llvmlite.binding")
         number = ".".join(str(part) for part in llvm.llvm_version_info)
-        machine = f"ready: LLVM {number}, {llvm.get_host_cpu_name()}, opt_level {ch.config.opt_level}"
+        machine = (
+            f"ready: LLVM {number}, {llvm.get_host_cpu_name()}, opt_level {ch.config.opt_level}"
+        )
     else:
         machine = f"missing: llvmlite cannot be imported ({why}); get it by: pip install llvmlite"
     return [
@@ -130,7 +137,10 @@ def adapters() -> list[tuple[str, str]]:
         return [("adapters", "unknown: wgpu is missing: pip install wgpu")]
     try:
         asked = subprocess.run(
-            [sys.executable, "-c", ADAPTERS], capture_output=True, text=True, timeout=ADAPTER_SECONDS
+            [sys.executable, "-c", ADAPTERS],
+            capture_output=True,
+            text=True,
+            timeout=ADAPTER_SECONDS,
         )
         found = json.loads(asked.stdout)
     except subprocess.TimeoutExpired:
@@ -139,7 +149,12 @@ def adapters() -> list[tuple[str, str]]:
         why = (asked.stderr.strip().splitlines() or [f"exit status {asked.returncode}"])[-1]
         return [("adapters", f"unknown: wgpu failed ({why})")]
     if not found:
-        return [("adapters", "none; on Debian a software adapter is: apt-get install mesa-vulkan-drivers")]
+        return [
+            (
+                "adapters",
+                "none; on Debian a software adapter is: apt-get install mesa-vulkan-drivers",
+            )
+        ]
     return [("adapter", summary) for summary in found]
 
 
