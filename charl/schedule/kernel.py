@@ -51,7 +51,7 @@ UNIT = 1024
 COLUMNS = 256
 KC = 256  # contraction: products are summed from 0 in blocks of KC along k, block sums added in order
 TILE_I = 16
-TILE_J = 512
+TILE_J = 256
 PACK_I = 192  # rows of lhs that are packed at once
 
 
