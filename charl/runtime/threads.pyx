@@ -5,7 +5,6 @@ from libc.stdint cimport int32_t, int64_t
 from charl.runtime.abi cimport charl_kernel_t, charl_launch_t
 
 import os
-from pathlib import Path, PurePosixPath
 
 
 cdef extern from "threads.h" nogil:
@@ -38,19 +37,23 @@ cpdef int set_num_threads(int32_t n) except -1:
     return 0
 
 
-def quota_file_cpus(folder: Path) -> float | None:
+def read_words(*path: str) -> list[str]:
+    """The words of a small file, none where it cannot be read."""
+    try:
+        with open(os.path.join(*path), encoding="utf-8", errors="replace") as file:
+            return file.read().split()
+    except OSError:
+        return []
+
+
+def folder_cpus(folder: str) -> float | None:
     """The CPUs that one cgroup folder (version 2 or 1) grants, or None where it sets no bound."""
+    words = read_words(folder, "cpu.max") or (
+        read_words(folder, "cpu.cfs_quota_us") + read_words(folder, "cpu.cfs_period_us")
+    )
     try:
-        quota, period = (folder / "cpu.max").read_text().split()[:2]
-    except (OSError, ValueError):
-        try:
-            quota = (folder / "cpu.cfs_quota_us").read_text()
-            period = (folder / "cpu.cfs_period_us").read_text()
-        except OSError:
-            return None
-    try:
-        cpus = int(quota) / int(period)  # quota: "max" or -1 for none
-    except (ValueError, ZeroDivisionError):
+        cpus = int(words[0]) / int(words[1])  # the first is "max" or -1 for no bound
+    except (IndexError, ValueError, ZeroDivisionError):
         return None
     return cpus if cpus > 0 else None
 
@@ -58,20 +61,17 @@ def quota_file_cpus(folder: Path) -> float | None:
 def quota_cpus(membership: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgroup") -> float | None:
     """The least number of CPUs that this process's cgroups and all above them grant; None: no bound."""
     found = []
-    try:
-        lines = Path(membership).read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
+    for line in read_words(membership):
         number, controllers, path = (line.split(":", 2) + ["", ""])[:3]
         if number == "0" and not controllers:
-            root = Path(mount)
+            root = mount
         elif "cpu" in controllers.split(","):
-            root = next(filter(Path.is_dir, (Path(mount, controllers), Path(mount, "cpu"))), Path(mount))
+            root = os.path.join(mount, controllers)
         else:
             continue
-        inner = PurePosixPath(path.lstrip("/"))
-        found += [quota_file_cpus(root / part) for part in (inner, *inner.parents)]
+        parts = [part for part in path.split("/") if part]
+        for depth in range(len(parts) + 1):
+            found.append(folder_cpus(os.path.join(root, *parts[:depth])))
     return min((cpus for cpus in found if cpus is not None), default=None)
 
 

@@ -1,0 +1,55 @@
+"""Builds and runs stress.c: the C of the pool and the threads, plain and under the sanitizers."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = [ROOT / "tests/runtime/stress.c", ROOT / "csrc/pool.c", ROOT / "csrc/threads.c"]
+FLAGS = {
+    "plain": ["-O3"],
+    "address,undefined": ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    "thread": ["-O1", "-g", "-fsanitize=thread"],
+}
+CASES = [
+    *("pool_sizes", "pool_reuse", "pool_trim", "pool_limit", "pool_largest", "pool_failures"),
+    *("pool_threads", "pool_fork", "threads_counts", "threads_errors", "threads_nested"),
+    *("threads_callers", "threads_fp", "threads_fork"),
+]
+
+
+def run(command, **environment):
+    return subprocess.run(
+        list(map(str, command)), env={**os.environ, **environment}, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module", params=FLAGS)
+def program(request, tmp_path_factory):
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        pytest.skip("no C compiler (cc, or what CC names) on this machine")
+    folder = tmp_path_factory.mktemp("stress")
+    build = [compiler, "-std=c11", "-pthread", *FLAGS[request.param]]
+    if request.param != "plain":
+        empty = folder / "empty.c"
+        empty.write_text("int main(void) { return 0; }\n")
+        if run([*build, empty, "-o", folder / "empty"]).returncode or run([folder / "empty"]).returncode:
+            pytest.skip(f"{compiler} cannot build or run programs with -fsanitize={request.param}")
+    built = run([*build, "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}", *SOURCES, "-o", folder / "stress"])
+    assert built.returncode == 0, built.stderr
+    return folder / "stress", request.param
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_stress(program, case):
+    path, kind = program
+    if kind == "thread" and case.endswith("_fork"):
+        pytest.skip("ThreadSanitizer allows no threads after a fork beside threads")
+    # A forked child cannot stop its parent's threads, which the leak check needs.
+    leaks = "0" if case.endswith("_fork") else "1"
+    done = run([path, case], ASAN_OPTIONS=f"detect_leaks={leaks}", LD_PRELOAD="")
+    assert (done.returncode, done.stdout) == (0, f"{case} held\n"), done.stderr
