@@ -82,16 +82,13 @@ class Group:
         self.demand_all()
         self.build_all()
         self.check_updates()
-        inlined = [
-            v for v in self.demands if self.graph[v].op == "reduce" and (v not in self.stored or v in self.roots)
-        ]
-        lowered = assemble(self, inlined)
-        if lowered is None:  # the inner axes do not merge: their source must be contiguous
-            for v in inlined:
-                for s in self.graph[v].src:
-                    if s not in self.stored and self.graph[s].op != "leaf":
-                        raise MustStore(s)
-            raise MustStore(next(v for v in inlined if v not in self.roots))
+        lowered = assemble(self)
+        if lowered is None:  # the inner axes do not merge: what is folded must be contiguous
+            folds = [v for v in self.demands if self.graph[v].op in ("reduce", "scan") and not self.held(v)]
+            for at in [s for v in folds for s in self.graph[v].src] + folds:
+                if at not in self.stored and self.graph[at].op != "leaf":
+                    raise MustStore(at)
+            raise Incompatible
         lowered.demanded = {v: len(wanted) for v, wanted in self.demands.items() if not self.held(v)}
         return lowered
 
@@ -331,11 +328,11 @@ class Group:
         self.loads[at, k] = source, lin
 
     def visit_matmul(self, at: int, v: Vertex, index: Index) -> None:
-        axes = [next(iter(e.terms)) for e in index if len(e.terms) == 1]
-        plain = all(e.key == Lin(0, {t: 1}).key for e, t in zip((e for e in index if e.terms), axes))
-        covers = sorted(axes, key=str) == sorted(self.space, key=str)
-        whole = plain and covers and all(
-            same(self.extents[t], n) for t, n in zip(axes, (n for n in v.shape if not same(n, 1)))
+        axes = [t for e in index for t in e.terms]
+        wide = [(n, e) for n, e in zip(v.shape, index) if not same(n, 1)]
+        whole = sorted(axes, key=str) == sorted(self.space, key=str) and len(wide) == len(axes)
+        whole = whole and all(
+            e.key == Lin(0, {t: 1}).key and same(self.extents[t], n) for t, (n, e) in zip(axes, wide)
         )
         if not whole or self.inner is not None or self.contract is not None:
             self.store(at)

@@ -112,6 +112,9 @@ class Size:
         atom = f"(({self.text})%({other}))"
         return self._make(self.value % value(other), {(atom,): 1})
 
+    def __rmod__(self, other: int) -> Number:
+        return self._make(other % self.value, {(f"({other}%({self.text}))",): 1})
+
     def _guard(self, sign: str, other: Number, outcome: bool) -> bool:
         self.trace.guards[f"({self.text}) {sign} ({other})"] = outcome
         return outcome

@@ -54,10 +54,11 @@ class Numbering:
         self.sites: list[int] = []
         self.alias = {base: r for r in group.roots for base in group.graph.bases(r)}
 
-    def number(self, n: Number) -> Int:
+    def number(self, n: Number, role: str) -> Int:
+        """A literal or a parameter. Two roles never share one: extents that happen to be equal change no text."""
         if isinstance(n, int) and n in (0, 1, -1):
             return n
-        text = str(n)
+        text = f"{role} {n}"
         if text not in self.seen:
             self.seen[text] = len(self.params)
             self.params.append(n)
@@ -78,15 +79,15 @@ class Numbering:
 
     def access(self, vertex: int, mode: str, lin: Lin, axes: list[int]) -> Access:
         arg = self.arg(vertex, mode)
-        strides = tuple(self.number(lin.terms.get(a, 0)) for a in axes)
-        return Access(arg, self.number(lin.offset), strides)
+        strides = tuple(self.number(lin.terms.get(a, 0), f"a{arg}.{a}") for a in axes)
+        return Access(arg, self.number(lin.offset, f"a{arg}"), strides)
 
     def site(self, node: int) -> int:
         self.sites.append(node)
         return len(self.sites) - 1
 
 
-def assemble(group, inlined: list[int]) -> Lowered | None:
+def assemble(group) -> Lowered | None:
     """The group's values as a Kernel; None where its inner axes do not merge into one."""
     values = _reachable(group.order_of)
     lins = [v.lin for v in values if v.lin is not None]
@@ -103,7 +104,7 @@ def assemble(group, inlined: list[int]) -> Lowered | None:
     axes = outer + inner
     _levels(values, set(inner))
     numbering = Numbering(group)
-    numbers = [Axis(numbering.number(extents[a])) for a in axes]
+    numbers = [Axis(numbering.number(extents[a], str(a))) for a in axes]
     slots: list[str] = []
     stages = _stages(values, axes, numbering, slots)
     kernel = Kernel(
@@ -141,7 +142,7 @@ def _contract(group, values: list[Val], lins: list[Lin], extents: dict) -> Lower
     ijk = [what["i"], what["j"], what["k"]]
     dtype = group.graph[what["at"]].dtype
     numbering = Numbering(group)
-    numbers = [Axis(numbering.number(extents[a])) for a in outer + ijk]
+    numbers = [Axis(numbering.number(extents[a], str(a))) for a in outer + ijk]
     accesses = [numbering.access(v, "in", lin, outer + ijk) for v, lin in ((left, lhs), (right, rhs))]
     acc = [v for v in values if v.op == "acc"]
     order = acc + [v for v in values if v.op != "acc"]
@@ -267,14 +268,14 @@ def _instr(v: Val, at: dict[Val, int], axes: list[int], numbering: Numbering) ->
         return Instr(v.op, v.dtype, args, access)
     if v.op == "gather":
         vertex, stride = v.attr
-        return Instr("gather", v.dtype, args, (numbering.access(vertex, "in", v.lin, axes), numbering.number(stride)))
+        return Instr("gather", v.dtype, args, (numbering.access(vertex, "in", v.lin, axes), numbering.number(stride, "stride")))
     if v.op == "index":
         terms = v.lin.terms
-        strides = tuple(numbering.number(terms.get(a, 0)) for a in axes)
-        return Instr("index", "i64", (), (numbering.number(v.lin.offset), strides))
+        strides = tuple(numbering.number(terms.get(a, 0), f"index.{a}") for a in axes)
+        return Instr("index", "i64", (), (numbering.number(v.lin.offset, "index"), strides))
     if v.op == "param":
         return Instr("param", v.dtype, (), numbering.scalar(v.attr))
     if v.op == "wrap":
         extent, node = v.attr
-        return Instr("wrap", "i64", args, (numbering.number(extent), numbering.site(node)))
+        return Instr("wrap", "i64", args, (numbering.number(extent, "extent"), numbering.site(node)))
     return Instr(v.op, v.dtype, args, v.attr)
