@@ -1,0 +1,436 @@
+"""The instructions of a Kernel's stage as LLVM text, for one vector of lanes at a time.
+
+A value is wide (a vector, one lane an element) or one scalar for all lanes. A scalar that stays the same in the loop is
+worked out ahead of it, whatever arithmetic it takes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from charl.codegen.host import Host
+from charl.codegen.memory import Memory
+from charl.codegen.text import MEMORY, REGISTER, Code, Module, iota, literal, splat, vector
+from charl.core.dtypes import BY_SHORT
+from charl.schedule.kernel import COLUMNS, LANES, Access, Instr, Int, Kernel, P, Stage
+
+# Offsets in charl_launch_t; tests/codegen compares them with csrc/charl.h.
+LAUNCH = {"buffers": 0, "params": 8, "scratch": 16, "site": 32, "index": 40, "extent": 48}
+EINDEX = 1
+SLOT_ALIGN = 64
+
+
+class Operand(NamedTuple):
+    """A value of the kernel. Not `wide`: one scalar for all lanes. `fixed`: defined ahead of the loop at hand."""
+
+    text: str
+    dtype: str
+    wide: bool
+    fixed: bool
+
+
+@dataclass
+class Region:
+    """Where one copy of a stage's body is written, and the indices there.
+
+    `before` runs once ahead of the loop; copies of one loop's body share it and `fixed`, what it defines.
+    """
+
+    code: Code
+    before: Code
+    width: int
+    mask: str | None
+    outer: list[str]
+    inner: str | None = None  # None in a stage that does not loop
+    fixed: dict = field(default_factory=dict)
+    splats: dict = field(default_factory=dict)  # of scalars that the body makes
+
+
+class Body:
+    """Writes stages of one kernel; llvm.Emitter adds the loops around them."""
+
+    def __init__(self, kernel: Kernel, host: Host):
+        self.kernel, self.host = kernel, host
+        self.column = kernel.order == "column"
+        self.ops = Memory(host)
+        self.module = Module()
+        self.entry = Code(self.module, "entry")
+        self.known: dict[object, str] = {}  # what entry defines
+        self.values: dict[int, Operand] = {}
+        self.cells: dict[object, str] = {}  # variables of the function
+        self.dtypes = [i.dtype for s in kernel.stages for i in s.body]
+        self.width = 1
+
+    # -- what entry defines ------------------------------------------------------------------------------------------
+
+    def launch(self, name: str) -> str:
+        """The address of a field of the launch."""
+        return f"getelementptr i8, ptr %launch, i64 {LAUNCH[name]}"
+
+    def once(self, key: object, make) -> str:
+        """What `make()` writes into entry, the first time."""
+        if key not in self.known:
+            self.known[key] = make()
+        return self.known[key]
+
+    def int(self, value: Int) -> str:
+        """An i64 operand."""
+        if not isinstance(value, P):
+            return str(value)
+
+        def load() -> str:
+            params = self.once("params", lambda: self.entry.op(f"load ptr, ptr {self.entry.op(self.launch('params'))}"))
+            at = self.entry.op(f"getelementptr i64, ptr {params}, i64 {value.k}")
+            return self.entry.op(f"load i64, ptr {at}")
+
+        return self.once(value, load)
+
+    def buffer(self, arg: int) -> str:
+        """The pointer of an argument."""
+
+        def load() -> str:
+            table = self.once("buffers", lambda: self.entry.op(f"load ptr, ptr {self.entry.op(self.launch('buffers'))}"))
+            at = self.entry.op(f"getelementptr ptr, ptr {table}, i64 {arg}")
+            return self.entry.op(f"load ptr, ptr {at}")
+
+        return self.once(("buffer", arg), load)
+
+    def scalar(self, value: P, dtype: str) -> str:
+        """A launch parameter as a value of the dtype: its low bits."""
+
+        def convert() -> str:
+            bits = 8 * BY_SHORT[dtype].itemsize
+            text = self.int(value)
+            if bits < 64:
+                text = self.entry.op(f"trunc i64 {text} to i{bits}")
+            if dtype == "b1":
+                return self.entry.op(f"icmp ne i8 {text}, 0")
+            if REGISTER[dtype] in ("float", "double"):
+                return self.entry.op(f"bitcast i{bits} {text} to {REGISTER[dtype]}")
+            return text
+
+        return self.once((value, dtype), convert)
+
+    def slot(self, number: int) -> str:
+        """The first byte of a scratch slot; slots follow each other, each rounded up to SLOT_ALIGN bytes."""
+
+        def place() -> str:
+            code = self.entry
+            if number == 0:
+                return code.op(f"load ptr, ptr {code.op(self.launch('scratch'))}")
+            last = self.slot(number - 1)
+            each = BY_SHORT[self.kernel.slots[number - 1]].itemsize * (COLUMNS if self.column else 1)
+            size = code.op(f"mul i64 {self.int(self.kernel.inner.extent)}, {each}")
+            size = code.op(f"and i64 {code.op(f'add i64 {size}, {SLOT_ALIGN - 1}')}, {-SLOT_ALIGN}")
+            return code.op(f"getelementptr i8, ptr {last}, i64 {size}")
+
+        return self.once(("slot", number), place)
+
+    def cell(self, key: object, kind: str) -> str:
+        """A variable, made once for each key. Passes turn it into registers where they can."""
+        if key not in self.cells:
+            self.cells[key] = self.entry.op(f"alloca {kind}, align {SLOT_ALIGN}")
+        return self.cells[key]
+
+    # -- indices and addresses -----------------------------------------------------------------------------------------
+
+    def times(self, code: Code, value: str, factor: Int) -> str:
+        if factor == 0 or value == "0":
+            return "0"
+        if factor == 1:
+            return value
+        return code.op(f"mul i64 {value}, {self.int(factor)}")
+
+    def plus(self, code: Code, a: str, b: str) -> str:
+        if a == "0" or b == "0":
+            return b if a == "0" else a
+        return code.op(f"add i64 {a}, {b}")
+
+    def affine(self, code: Code, offset: Int, strides: tuple[Int, ...], axes: list[str]) -> str:
+        total = self.int(offset)
+        for stride, axis in zip(strides, axes):
+            total = self.plus(code, total, self.times(code, axis, stride))
+        return total
+
+    def shift(self, code: Code, dtype: str, pointer: str, elements: str) -> str:
+        if elements == "0":
+            return pointer
+        return code.op(f"getelementptr {MEMORY[dtype]}, ptr {pointer}, i64 {elements}")
+
+    def base(self, at: Region, access: Access) -> str:
+        """The access's address at inner index 0, ahead of the loop."""
+        key = ("base", access)
+        if key not in at.fixed:
+            dtype = self.kernel.args[access.arg].dtype
+            elements = self.affine(at.before, access.offset, access.strides, at.outer)
+            at.fixed[key] = self.shift(at.before, dtype, self.buffer(access.arg), elements)
+        return at.fixed[key]
+
+    def strides(self, at: Region, strides: tuple[Int, ...]) -> tuple[Int, Int]:
+        """Of an access: the stride from trip to trip of the loop, and from lane to lane."""
+        outer = len(self.kernel.outer)
+        trip = strides[outer] if at.inner is not None else 0
+        if self.column:
+            return trip, strides[outer - 1]
+        return trip, trip
+
+    def lanes(self, at: Region, stride: Int) -> str:
+        """The vector of i64: 0, stride, 2 * stride, ..."""
+        if isinstance(stride, P):
+            key = ("lanes", stride, at.width)
+            if key not in at.fixed:
+                full = vector("i64", at.width)
+                factor = self.spread(at, Operand(self.int(stride), "i64", False, True))
+                at.fixed[key] = at.before.op(f"mul {full} {iota(at.width)}, {factor}")
+            return at.fixed[key]
+        return f"<{', '.join(f'i64 {k * stride}' for k in range(at.width))}>"
+
+    # -- operands --------------------------------------------------------------------------------------------------------
+
+    def spread(self, at: Region, x: Operand) -> str:
+        """x as a vector: scalars are repeated."""
+        if x.wide or at.width == 1:
+            return x.text
+        element = REGISTER[x.dtype]
+        if not x.text.startswith("%"):
+            return f"splat ({element} {x.text})"
+        code, seen = (at.before, at.fixed) if x.fixed else (at.code, at.splats)
+        key = ("splat", x.text)
+        if key not in seen:
+            full = vector(element, at.width)
+            one = code.op(f"insertelement {full} poison, {element} {x.text}, i64 0")
+            seen[key] = code.op(f"shufflevector {full} {one}, {full} poison, <{at.width} x i32> zeroinitializer")
+        return seen[key]
+
+    def uniform(self, at: Region, number: int, args: list[Operand], make) -> Operand | None:
+        """`make(code)` as a scalar, if no operand is wide; ahead of the loop if all operands are."""
+        if any(x.wide for x in args):
+            return None
+        dtype = self.dtypes[number]
+        if not all(x.fixed for x in args):
+            return Operand(make(at.code), dtype, False, False)
+        key = ("value", number)
+        if key not in at.fixed:
+            at.fixed[key] = make(at.before)
+        return Operand(at.fixed[key], dtype, False, True)
+
+    # -- instructions ------------------------------------------------------------------------------------------------------
+
+    def stage(self, at: Region, stage: Stage, first: int) -> None:
+        """One copy of the stage's body; its values are numbered from `first`."""
+        for number, instr in enumerate(stage.body, first):
+            write = getattr(self, f"_{instr.op}", None) if instr.op in _OWN else self._table
+            value = write(at, number, instr)
+            if value is not None:
+                self.values[number] = value
+
+    def _table(self, at, number, instr):
+        args = [self.values[a] for a in instr.args]
+        kinds = tuple(x.dtype for x in args)
+
+        def make(code: Code, width: int = 1) -> str:
+            texts = [self.spread(at, x) if width > 1 else x.text for x in args]
+            return self.ops.apply(code, instr.op, kinds, instr.dtype, texts, width)
+
+        return self.uniform(at, number, args, make) or Operand(make(at.code, at.width), instr.dtype, True, False)
+
+    def _const(self, at, number, instr):
+        return Operand(literal(instr.dtype, instr.attr), instr.dtype, False, True)
+
+    def _param(self, at, number, instr):
+        return Operand(self.scalar(instr.attr, instr.dtype), instr.dtype, False, True)
+
+    def _load(self, at, number, instr):
+        access, dtype = instr.attr, instr.dtype
+        trip, lane = self.strides(at, access.strides)
+        pointer = self.base(at, access)
+        if instr.args:
+            return self._load_where(at, instr, pointer, trip, lane)
+        if at.width == 1 or lane == 0:
+            fixed = trip == 0 and self.kernel.args[access.arg].mode == "in"
+            args = [Operand("", dtype, False, fixed)]
+
+            def make(code: Code) -> str:
+                return self.ops.load_one(code, dtype, self._at(at, code, dtype, pointer, trip))
+
+            return self.uniform(at, number, args, make)
+        pointer = self._at(at, at.code, dtype, pointer, trip)
+        return Operand(self._lanes(at, dtype, pointer, lane, at.mask), dtype, True, False)
+
+    def _at(self, at, code, dtype, pointer, trip):
+        """The address at the loop's index."""
+        return pointer if trip == 0 else self.shift(code, dtype, pointer, self.times(code, at.inner, trip))
+
+    def _lanes(self, at, dtype, pointer, lane, mask):
+        """A vector of elements `lane` apart."""
+        if lane == 1:
+            return self.ops.load(at.code, dtype, pointer, at.width, mask)
+        if lane == -1 and mask is None:
+            full, last = vector(REGISTER[dtype], at.width), at.width - 1
+            pointer = self.shift(at.code, dtype, pointer, str(-last))
+            value = self.ops.load(at.code, dtype, pointer, at.width, None)
+            order = ", ".join(f"i32 {last - k}" for k in range(at.width))
+            return at.code.op(f"shufflevector {full} {value}, {full} poison, <{at.width} x i32> <{order}>")
+        return self.ops.gather(at.code, dtype, pointer, self.lanes(at, lane), at.width, mask)
+
+    def _load_where(self, at, instr, pointer, trip, lane):
+        """Lanes whose predicate is false read nothing and give 0."""
+        code, dtype, width = at.code, instr.dtype, at.width
+        predicate = self.values[instr.args[0]]
+        pointer = self._at(at, code, dtype, pointer, trip)
+        if width > 1 and (predicate.wide or lane != 0):
+            mask = self.spread(at, predicate)
+            if at.mask is not None:
+                mask = code.op(f"and <{width} x i1> {mask}, {at.mask}")
+            return Operand(self._lanes(at, dtype, pointer, lane, mask), dtype, True, False)
+        before, read, done = code.label, self.module.name("read"), self.module.name("done")
+        code.branch(predicate.text, read, done)
+        code.begin(read)
+        value = self.ops.load_one(code, dtype, pointer)
+        code.do(f"br label %{done}")
+        code.begin(done)
+        zero = literal(dtype, 0)
+        text = code.op(f"phi {REGISTER[dtype]} [{zero}, %{before}], [{value}, %{read}]")
+        return Operand(text, dtype, False, at.inner is None)
+
+    def _gather(self, at, number, instr):
+        access, stride = instr.attr
+        index, dtype = self.values[instr.args[0]], instr.dtype
+        trip, lane = self.strides(at, access.strides)
+        pointer = self.base(at, access)
+        if not index.wide:
+
+            def make(code: Code) -> str:
+                return self.shift(code, dtype, pointer, self.times(code, index.text, stride))
+
+            pointer = self.uniform(at, number, [index], make).text
+            pointer = self._at(at, at.code, dtype, pointer, trip)
+            if at.width == 1 or lane == 0:
+                return Operand(self.ops.load_one(at.code, dtype, pointer), dtype, False, at.inner is None)
+            return Operand(self._lanes(at, dtype, pointer, lane, at.mask), dtype, True, False)
+        full, code = vector("i64", at.width), at.code
+        offsets = index.text
+        if stride != 1:
+            factor = self.spread(at, Operand(self.int(stride), "i64", False, True))
+            offsets = code.op(f"mul {full} {offsets}, {factor}")
+        if lane != 0:
+            offsets = code.op(f"add {full} {offsets}, {self.lanes(at, lane)}")
+        pointer = self._at(at, code, dtype, pointer, trip)
+        value = self.ops.gather(code, dtype, pointer, offsets, at.width, at.mask)
+        return Operand(value, dtype, True, False)
+
+    def _store(self, at, number, instr):
+        access, dtype, code = instr.attr, instr.dtype, at.code
+        value = self.values[instr.args[0]]
+        trip, lane = self.strides(at, access.strides)
+        pointer = self._at(at, code, dtype, self.base(at, access), trip)
+        if at.width == 1 or (lane == 0 and not value.wide):
+            self.ops.store_one(code, dtype, value.text, pointer)
+        elif lane == 1:
+            self.ops.store(code, dtype, self.spread(at, value), pointer, at.width, at.mask)
+        else:
+            offsets = self.lanes(at, lane)
+            self.ops.scatter(code, dtype, self.spread(at, value), pointer, offsets, at.width, at.mask)
+
+    def _index(self, at, number, instr):
+        offset, strides = instr.attr
+        trip, lane = self.strides(at, strides)
+        start = self.affine(at.before, offset, strides, at.outer)
+        fixed = trip == 0
+        if not fixed:
+            start = self.plus(at.code, start, self.times(at.code, at.inner, trip))
+        first = Operand(start, "i64", False, fixed)
+        if at.width == 1 or lane == 0:
+            return first
+        full = vector("i64", at.width)
+        text = at.code.op(f"add {full} {self.spread(at, first)}, {self.lanes(at, lane)}")
+        return Operand(text, "i64", True, False)
+
+    def _wrap(self, at, number, instr):
+        x = self.values[instr.args[0]]
+        extent, site = instr.attr
+
+        def make(code: Code) -> str:
+            return self._wrapped(at, code, x.text, 1, None, extent, site)
+
+        return self.uniform(at, number, [x], make) or Operand(
+            self._wrapped(at, at.code, x.text, at.width, at.mask, extent, site), "i64", True, False
+        )
+
+    def _wrapped(self, at, code, x, width, mask, extent, site):
+        """x, or x + extent where x is negative; leaves the kernel at the first lane that is out of range."""
+        full, lanes = vector("i64", width), vector("i1", width)
+        n = self.int(extent)
+        every = n if width == 1 else self.spread(at, Operand(n, "i64", False, True))
+        negative = code.op(f"icmp slt {full} {x}, {splat('i64', 0, width)}")
+        moved = code.op(f"select {lanes} {negative}, {full} {code.op(f'add {full} {x}, {every}')}, {full} {x}")
+        bad = code.op(f"icmp uge {full} {moved}, {every}")
+        if mask is not None:
+            bad = code.op(f"and {lanes} {bad}, {mask}")
+        wrong, right = self.module.name("wrong"), self.module.name("right")
+        code.branch(self.ops.any(code, bad, width), wrong, right)
+        code.begin(wrong)
+        if width > 1:
+            bits = f"i{width}"
+            lane = code.call(f"llvm.cttz.{bits}", bits, (bits, self.ops.bits(code, bad, width)), ("i1", "false"))
+            x = code.op(f"extractelement {full} {x}, {bits} {lane}")
+        for name, value in (("site", site), ("index", x), ("extent", n)):
+            code.do(f"store i64 {value}, ptr {code.op(self.launch(name))}")
+        code.do(f"ret i32 {EINDEX}")
+        code.begin(right)
+        return moved
+
+    def _keep(self, at, number, instr):
+        value = self.spread(at, self.values[instr.args[0]])
+        mask = None if self.column else at.mask
+        self.ops.store(at.code, instr.dtype, value, self._slot_at(at, instr), at.width, mask)
+
+    def _kept(self, at, number, instr):
+        mask = None if self.column else at.mask
+        value = self.ops.load(at.code, instr.dtype, self._slot_at(at, instr), at.width, mask)
+        return Operand(value, instr.dtype, True, False)
+
+    def _slot_at(self, at, instr):
+        elements = at.inner
+        if self.column:
+            elements = at.code.op(f"mul i64 {at.inner}, {at.width}")
+        return self.shift(at.code, self.kernel.slots[instr.attr], self.slot(instr.attr), elements)
+
+    def _reduce(self, at, number, instr):
+        args = [self.spread(at, self.values[a]) for a in instr.args]
+        code, dtype = at.code, instr.dtype
+        cell = self.cell(("chunk", number), vector(MEMORY[dtype], self.width if self.column else LANES))
+        if not self.column and at.width < LANES:
+            lane = code.op(f"and i64 {at.inner}, {LANES - 1}")
+            cell = self.shift(code, dtype, cell, lane)
+        old = self.ops.load(code, dtype, cell, at.width, None)
+        new = self.ops.fold(code, instr.attr, dtype, old, args, at.width)
+        if at.mask is not None and not self.column:
+            full = vector(REGISTER[dtype], at.width)
+            new = code.op(f"select <{at.width} x i1> {at.mask}, {full} {new}, {full} {old}")
+        self.ops.store(code, dtype, new, cell, at.width, None)
+
+    def _scan(self, at, number, instr):
+        code, dtype = at.code, instr.dtype
+        value = self.spread(at, self.values[instr.args[0]])
+        element = MEMORY[dtype]
+        if self.column:
+            cell = self.cell(("scan", number), vector(element, self.width))
+            old = self.ops.load(code, dtype, cell, at.width, None)
+            new = self.ops.fold(code, instr.attr, dtype, old, [value], at.width)
+            self.ops.store(code, dtype, new, cell, at.width, None)
+            return Operand(new, dtype, True, False)
+        cell = self.cell(("scan", number), element)
+        total = self.ops.load_one(code, dtype, cell)
+        full, one = vector(REGISTER[dtype], at.width), REGISTER[dtype]
+        out = "poison"
+        for lane in range(at.width):
+            x = code.op(f"extractelement {full} {value}, i64 {lane}")
+            total = self.ops.fold(code, instr.attr, dtype, total, [x], 1)
+            out = code.op(f"insertelement {full} {out}, {one} {total}, i64 {lane}")
+        self.ops.store_one(code, dtype, total, cell)
+        return Operand(out, dtype, True, False)
+
+
+_OWN = ("load", "store", "gather", "index", "const", "param", "wrap", "keep", "kept", "reduce", "scan")

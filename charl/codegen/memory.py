@@ -1,0 +1,140 @@
+"""Loads and stores of LLVM values of one width, masked where lanes lie past an end. Element alignment, always.
+
+Masked accesses are intrinsics where the host has them as instructions, and calls of a small lane by lane function
+elsewhere, so that the code of a tail stays short.
+"""
+
+from __future__ import annotations
+
+from charl.codegen.text import MEMORY, Code, iota, suffix, vector
+from charl.codegen.vector import Arithmetic
+from charl.core.dtypes import BY_SHORT
+
+
+class Memory(Arithmetic):
+    """Arithmetic, and memory. `mask` is a vector of i1, or None for all lanes."""
+
+    def load_one(self, code: Code, dtype: str, pointer: str) -> str:
+        """A scalar."""
+        size = BY_SHORT[dtype].itemsize
+        return self._from_memory(code, dtype, code.op(f"load {MEMORY[dtype]}, ptr {pointer}, align {size}"), 1)
+
+    def load(self, code: Code, dtype: str, pointer: str, width: int, mask: str | None) -> str:
+        """`width` consecutive elements; masked lanes read nothing and give 0."""
+        element, size = MEMORY[dtype], BY_SHORT[dtype].itemsize
+        full = vector(element, width)
+        if mask is None:
+            value = code.op(f"load {full}, ptr {pointer}, align {size}")
+        elif self.host.native_mask(size):
+            value = code.call(
+                f"llvm.masked.load.{suffix(element, width)}.p0", full, ("ptr", pointer), ("i32", str(size)),
+                (vector("i1", width), mask), (full, "zeroinitializer"))  # fmt: skip
+        else:
+            value = self._gather_lanes(code, dtype, pointer, iota(width), width, mask)
+        return self._from_memory(code, dtype, value, width)
+
+    def gather(self, code: Code, dtype: str, pointer: str, offsets: str, width: int, mask: str | None) -> str:
+        """Elements at pointer + offsets (i64, in elements); masked lanes read nothing and give 0."""
+        element, size = MEMORY[dtype], BY_SHORT[dtype].itemsize
+        full, lanes = vector(element, width), vector("i1", width)
+        if mask is None or self.host.native_gather(size):
+            where = code.op(f"getelementptr {element}, ptr {pointer}, {vector('i64', width)} {offsets}")
+            value = code.call(
+                f"llvm.masked.gather.{suffix(element, width)}.v{width}p0", full, (vector("ptr", width), where),
+                ("i32", str(size)), (lanes, mask or "splat (i1 true)"), (full, "zeroinitializer"))  # fmt: skip
+        else:
+            value = self._gather_lanes(code, dtype, pointer, offsets, width, mask)
+        return self._from_memory(code, dtype, value, width)
+
+    def store_one(self, code: Code, dtype: str, value: str, pointer: str) -> None:
+        """A scalar."""
+        value = self._to_memory(code, dtype, value, 1)
+        code.do(f"store {MEMORY[dtype]} {value}, ptr {pointer}, align {BY_SHORT[dtype].itemsize}")
+
+    def store(self, code: Code, dtype: str, value: str, pointer: str, width: int, mask: str | None) -> None:
+        """`width` consecutive elements, but those that are masked."""
+        element, size = MEMORY[dtype], BY_SHORT[dtype].itemsize
+        full = vector(element, width)
+        value = self._to_memory(code, dtype, value, width)
+        if mask is None:
+            code.do(f"store {full} {value}, ptr {pointer}, align {size}")
+        elif self.host.native_mask(size):
+            code.call(f"llvm.masked.store.{suffix(element, width)}.p0", "void", (full, value), ("ptr", pointer),
+                      ("i32", str(size)), (vector("i1", width), mask))  # fmt: skip
+        else:
+            self._scatter_lanes(code, dtype, value, pointer, iota(width), width, mask)
+
+    def scatter(
+        self, code: Code, dtype: str, value: str, pointer: str, offsets: str, width: int, mask: str | None
+    ) -> None:
+        """To pointer + offsets (i64, in elements), in the order of the lanes."""
+        element, size = MEMORY[dtype], BY_SHORT[dtype].itemsize
+        value = self._to_memory(code, dtype, value, width)
+        if mask is None or self.host.native_gather(size):
+            where = code.op(f"getelementptr {element}, ptr {pointer}, {vector('i64', width)} {offsets}")
+            code.call(f"llvm.masked.scatter.{suffix(element, width)}.v{width}p0", "void", (vector(element, width), value),
+                      (vector("ptr", width), where), ("i32", str(size)),
+                      (vector("i1", width), mask or "splat (i1 true)"))  # fmt: skip
+        else:
+            self._scatter_lanes(code, dtype, value, pointer, offsets, width, mask)
+
+    def _from_memory(self, code, dtype, value, width):
+        if dtype != "b1":
+            return value
+        return code.op(f"icmp ne {vector('i8', width)} {value}, {'zeroinitializer' if width > 1 else 0}")
+
+    def _to_memory(self, code, dtype, value, width):
+        if dtype != "b1":
+            return value
+        return code.op(f"zext {vector('i1', width)} {value} to {vector('i8', width)}")
+
+    def _gather_lanes(self, code, dtype, pointer, offsets, width, mask):
+        element = MEMORY[dtype]
+        name, full = f"@gather_{element}_{width}", f"<{width} x {element}>"
+        code.module.helpers[name] = _LANES.format(
+            result=full, name=name, value="", element=element, width=width, size=BY_SHORT[dtype].itemsize,
+            first=f"%to = alloca {full}\n  store {full} zeroinitializer, ptr %to",
+            move="%a = getelementptr {e}, ptr %p, i64 %o\n  %b = getelementptr {e}, ptr %to, i64 %k".format(e=element),
+            last=f"%out = load {full}, ptr %to\n  ret {full} %out")  # fmt: skip
+        bits = self.bits(code, mask, width)
+        return code.op(f"call {full} {name}(ptr {pointer}, <{width} x i64> {offsets}, i{width} {bits})")
+
+    def _scatter_lanes(self, code, dtype, value, pointer, offsets, width, mask):
+        element = MEMORY[dtype]
+        name, full = f"@scatter_{element}_{width}", f"<{width} x {element}>"
+        code.module.helpers[name] = _LANES.format(
+            result="void", name=name, value=f", {full} %value", element=element, width=width,
+            size=BY_SHORT[dtype].itemsize, first=f"%from = alloca {full}\n  store {full} %value, ptr %from",
+            move="%a = getelementptr {e}, ptr %from, i64 %k\n  %b = getelementptr {e}, ptr %p, i64 %o".format(e=element),
+            last="ret void")  # fmt: skip
+        bits = self.bits(code, mask, width)
+        code.do(f"call void {name}(ptr {pointer}, <{width} x i64> {offsets}, i{width} {bits}, {full} {value})")
+
+
+# Moves an element from %a to %b for each lane k of the mask, at offset %o.
+_LANES = """define internal {result} {name}(ptr %p, <{width} x i64> %offsets, i{width} %mask{value}) noinline nounwind {{
+entry:
+  %table = alloca <{width} x i64>
+  store <{width} x i64> %offsets, ptr %table
+  {first}
+  br label %loop
+loop:
+  %k = phi i64 [0, %entry], [%next, %step]
+  %bit = trunc i64 %k to i{width}
+  %shifted = lshr i{width} %mask, %bit
+  %on = trunc i{width} %shifted to i1
+  br i1 %on, label %move, label %step
+move:
+  %at = getelementptr i64, ptr %table, i64 %k
+  %o = load i64, ptr %at
+  {move}
+  %x = load {element}, ptr %a, align {size}
+  store {element} %x, ptr %b, align {size}
+  br label %step
+step:
+  %next = add i64 %k, 1
+  %more = icmp ult i64 %next, {width}
+  br i1 %more, label %loop, label %done
+done:
+  {last}
+}}"""

@@ -1,0 +1,261 @@
+"""Arithmetic on LLVM values of one width: primitives, expansions of table ops, casts, folds.
+
+Operands and results are operand texts; a width of 1 means scalars. Every lane is computed, whether or not it is
+used: nothing here traps or touches memory, but for constant tables.
+"""
+
+from __future__ import annotations
+
+from charl.codegen.text import REGISTER, Code, intrinsic_of, literal, splat, suffix, vector
+from charl.core.dtypes import BY_SHORT
+from charl.core.errors import InternalError
+from charl.ops.primitive import PRIMITIVES
+from charl.ops.trace import expansion
+
+HALVES = ("f16", "bf16")
+_IDENTITY = {"add": (-0.0, 0), "dot": (-0.0, 0), "mul": (1.0, 1), "max": (float("-inf"), None), "min": (float("inf"), None),
+             "or": (0, 0), "and": (1, -1)}  # fmt: skip
+_FOLD = {"add": "add", "mul": "mul", "max": "maximum", "min": "minimum", "or": "or", "and": "and", "dot": "fma"}
+_OF_BOOL = {"add": "or", "max": "or", "mul": "and", "min": "and"}
+
+
+class Arithmetic:
+    """Emits for one host. Holds no state but the choice of instructions."""
+
+    def __init__(self, host):
+        self.host = host
+
+    # -- table ops and primitives ------------------------------------------------------------------------------
+
+    def apply(self, code: Code, op: str, dtypes: tuple[str, ...], result: str, args: list[str], width: int) -> str:
+        """A table op (or primitive) on operands of the given dtypes."""
+        return self.splice(code, expansion(op, dtypes, result), args, width)
+
+    def splice(self, code: Code, body, args: list[str], width: int) -> str:
+        """The instructions of an Expansion, inline."""
+        values, dtypes = list(args), list(body.args)
+        for prim in body.code:
+            operands = [values[a] for a in prim.args]
+            of = [dtypes[a] for a in prim.args]
+            values.append(self._prim(code, prim, operands, of, width))
+            dtypes.append(prim.dtype)
+        return values[body.result]
+
+    def _prim(self, code, prim, args, dtypes, width):
+        if prim.op == "const":
+            return splat(prim.dtype, prim.attr, width)
+        if prim.op == "cast":
+            return self.cast(code, args[0], dtypes[0], prim.dtype, width)
+        if prim.op == "bitcast":
+            return self._bitcast(code, args[0], dtypes[0], prim.dtype, width)
+        if prim.op == "lut":
+            return self._table(code, prim, args[0], width)
+        if prim.op == "rare":
+            return self._rare(code, prim, args, width)
+        return self.primitive(code, prim.op, dtypes, args, width)
+
+    def primitive(self, code: Code, op: str, dtypes, args: list[str], width: int) -> str:
+        """A primitive that computes: not cast, bitcast."""
+        row = PRIMITIVES.get(op)
+        if row is None:
+            raise InternalError(f"llvm: no primitive {op}")
+        of = dtypes[1] if op == "select" else dtypes[0]
+        kind = BY_SHORT[of].kind
+        if kind not in row.llvm or (of in HALVES and op != "select"):
+            raise InternalError(f"llvm: primitive {op} has no form for {of}")
+        element = REGISTER[of]
+        full = vector(element, width)
+        text = row.llvm[kind].format(*args, T=full, B=vector("i1", width), S=suffix(element, width))
+        called = intrinsic_of(text)
+        if called:
+            code.module.declare(called, full, *[full] * len(args))
+        return code.op(text)
+
+    def _bitcast(self, code, x, source, target, width):
+        a, b = vector(REGISTER[source], width), vector(REGISTER[target], width)
+        return x if a == b else code.op(f"bitcast {a} {x} to {b}")
+
+    def _table(self, code, prim, index, width):
+        element = REGISTER[prim.dtype]
+        table = code.module.constant(element, tuple(literal(prim.dtype, value) for value in prim.attr))
+        kind = f"[{len(prim.attr)} x {element}]"
+        where = code.op(f"getelementptr {kind}, ptr {table}, {vector('i64', width)} {'zeroinitializer' if width > 1 else 0}, {vector('i32', width)} {index}")  # fmt: skip
+        if width == 1:
+            return code.op(f"load {element}, ptr {where}")
+        full, size = vector(element, width), BY_SHORT[prim.dtype].itemsize
+        return code.call(
+            f"llvm.masked.gather.{suffix(element, width)}.v{width}p0", full, (vector("ptr", width), where),
+            ("i32", str(size)), (vector("i1", width), "splat (i1 true)"), (full, "poison"))  # fmt: skip
+
+    def _rare(self, code, prim, args, width):
+        condition, fast, *operands = args
+        full = vector(REGISTER[prim.dtype], width)
+        slow, done = code.module.name("slow"), code.module.name("done")
+        before = code.label
+        code.branch(self.any(code, condition, width), slow, done)
+        code.begin(slow)
+        value = self.splice(code, prim.attr, operands, width)
+        if width > 1:
+            value = code.op(f"select {vector('i1', width)} {condition}, {full} {value}, {full} {fast}")
+        after = code.label
+        code.do(f"br label %{done}")
+        code.begin(done)
+        return code.op(f"phi {full} [{fast}, %{before}], [{value}, %{after}]")
+
+    def any(self, code: Code, mask: str, width: int) -> str:
+        """i1: whether a lane of the mask is set."""
+        if width == 1:
+            return mask
+        return code.op(f"icmp ne i{width} {self.bits(code, mask, width)}, 0")
+
+    def bits(self, code: Code, mask: str, width: int) -> str:
+        """The mask as one integer of `width` bits, lane 0 the lowest."""
+        return code.op(f"bitcast <{width} x i1> {mask} to i{width}")
+
+    # -- folds ---------------------------------------------------------------------------------------------------
+
+    def identity(self, kind: str, dtype: str, width: int) -> str:
+        """What a reduction starts from."""
+        info = BY_SHORT[dtype]
+        real, whole = _IDENTITY[_OF_BOOL.get(kind, kind) if info.kind == "b" else kind]
+        if info.kind == "f":
+            return splat(dtype, real, width)
+        if whole is None:
+            bits = 8 * info.itemsize
+            low, high = (0, 2**bits - 1) if info.kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+            whole = low if kind == "max" else high
+        return splat(dtype, whole, width)
+
+    def fold(self, code: Code, kind: str, dtype: str, total: str, args: list[str], width: int) -> str:
+        """total <- op(total, value), for a reduction or scan of this kind."""
+        if kind == "dot":
+            return self.primitive(code, "fma", (dtype,) * 3, [*args, total], width)
+        op = _OF_BOOL.get(kind, kind) if dtype == "b1" else kind
+        return self.apply(code, _FOLD[op], (dtype, dtype), dtype, [total, *args], width)
+
+    # -- casts ---------------------------------------------------------------------------------------------------
+
+    def cast(self, code: Code, x: str, source: str, target: str, width: int) -> str:
+        """x of dtype source as dtype target: floats to ints saturate (NaN gives 0), all else wraps or rounds once."""
+        if source == target:
+            return x
+        a, b = BY_SHORT[source], BY_SHORT[target]
+        if source in HALVES and target != "b1":
+            wide = self._widen(code, x, source, width)
+            return self.cast(code, wide, "f32", target, width)
+        if target in HALVES:
+            return self._narrow(code, self._single(code, x, source, width), target, width)
+        full, to = vector(REGISTER[source], width), vector(REGISTER[target], width)
+        if b.kind == "b":
+            if source in HALVES:
+                x = code.op(f"and {full} {x}, {splat('i16', 0x7FFF, width)}")
+            if a.kind == "f" and source not in HALVES:
+                return code.op(f"fcmp une {full} {x}, {splat(source, 0.0, width)}")
+            return code.op(f"icmp ne {full} {x}, {'zeroinitializer' if width > 1 else 0}")
+        if a.kind == "f" and b.kind == "f":
+            return code.op(f"{'fpext' if b.itemsize > a.itemsize else 'fptrunc'} {full} {x} to {to}")
+        if a.kind == "f":
+            name = f"llvm.fpto{'u' if b.kind == 'u' else 's'}i.sat.{suffix(REGISTER[target], width)}.{suffix(REGISTER[source], width)}"  # fmt: skip
+            return code.call(name, to, (full, x))
+        if b.kind == "f":
+            return code.op(f"{'sitofp' if a.kind == 'i' else 'uitofp'} {full} {x} to {to}")
+        if a.kind != "b" and b.itemsize == a.itemsize:
+            return x
+        grow = "sext" if a.kind == "i" else "zext"
+        return code.op(f"{'trunc' if a.kind != 'b' and b.itemsize < a.itemsize else grow} {full} {x} to {to}")
+
+    def _single(self, code, x, source, width):
+        """x as an f32 that rounds to f16 or bf16 as x itself would: exact, or rounded to odd."""
+        info = BY_SHORT[source]
+        if source == "f32" or info.kind == "b" or (info.kind in "iu" and info.itemsize <= 2):
+            return self.cast(code, x, source, "f32", width)
+        if info.itemsize == 8 and info.kind in "iu":
+            x = self._sticky(code, x, source, width)
+        if info.kind != "f":
+            x = self.cast(code, x, source, "f64", width)
+        double, whole, mask = vector("double", width), vector("i32", width), vector("i1", width)
+        near = code.op(f"fptrunc {double} {x} to {vector('float', width)}")
+        back = code.op(f"fpext {vector('float', width)} {near} to {double}")
+        exact = code.op(f"fcmp ueq {double} {back}, {x}")
+        magnitude = [self.primitive(code, "fabs", ("f64",), [v], width) for v in (back, x)]
+        over = code.op(f"fcmp ogt {double} {magnitude[0]}, {magnitude[1]}")
+        bits = code.op(f"bitcast {vector('float', width)} {near} to {whole}")
+        less = code.op(f"sext {mask} {over} to {whole}")
+        odd = code.op(f"or {whole} {code.op(f'add {whole} {bits}, {less}')}, {splat('i32', 1, width)}")
+        chosen = code.op(f"select {mask} {exact}, {whole} {bits}, {whole} {odd}")
+        return code.op(f"bitcast {whole} {chosen} to {vector('float', width)}")
+
+    def _sticky(self, code, x, source, width):
+        """A 64-bit integer of 2^53 or more, rounded to odd at 53 bits, so that f64 holds it exactly."""
+        whole, mask = vector("i64", width), vector("i1", width)
+        low = code.op(f"and {whole} {x}, {splat('i64', 0x7FF, width)}")
+        some = code.op(f"zext {mask} {code.op(f'icmp ne {whole} {low}, ' + splat('i64', 0, width))} to {whole}")
+        cut = code.op(f"and {whole} {x}, {splat('i64', -0x800, width)}")
+        odd = code.op(f"or {whole} {cut}, {code.op(f'shl {whole} {some}, ' + splat('i64', 11, width))}")
+        big = x
+        if source == "i64":  # |x| up to its complement, which has the same highest bit or one less
+            big = code.op(f"xor {whole} {x}, {code.op(f'ashr {whole} {x}, ' + splat('i64', 63, width))}")
+        large = code.op(f"icmp uge {whole} {big}, {splat('i64', 2**53, width)}")
+        return code.op(f"select {mask} {large}, {whole} {odd}, {whole} {x}")
+
+    def _widen(self, code, x, source, width):
+        """f16 or bf16 bits to f32, exactly."""
+        single, whole, mask = vector("float", width), vector("i32", width), vector("i1", width)
+        if source == "f16" and self.host.f16c:
+            half = code.op(f"bitcast {vector('i16', width)} {x} to {vector('half', width)}")
+            return code.op(f"fpext {vector('half', width)} {half} to {single}")
+        bits = code.op(f"zext {vector('i16', width)} {x} to {whole}")
+        if source == "bf16":
+            bits = code.op(f"shl {whole} {bits}, {splat('i32', 16, width)}")
+            return code.op(f"bitcast {whole} {bits} to {single}")
+
+        def c(value):
+            return splat("i32", value, width)
+
+        sign = code.op(f"shl {whole} {code.op(f'and {whole} {bits}, ' + c(0x8000))}, {c(16)}")
+        rest = code.op(f"shl {whole} {code.op(f'and {whole} {bits}, ' + c(0x7FFF))}, {c(13)}")
+        normal = code.op(f"add {whole} {rest}, {c(112 << 23)}")
+        special = code.op(f"add {whole} {normal}, {c(112 << 23)}")
+        is_special = code.op(f"icmp uge {whole} {rest}, {c(0x0F800000)}")
+        shifted = code.op(f"bitcast {whole} {code.op(f'add {whole} {rest}, ' + c(113 << 23))} to {single}")
+        small = code.op(f"fsub {single} {shifted}, {splat('f32', 2.0**-14, width)}")
+        small = code.op(f"bitcast {single} {small} to {whole}")
+        is_small = code.op(f"icmp ult {whole} {rest}, {c(0x00800000)}")
+        out = code.op(f"select {mask} {is_special}, {whole} {special}, {whole} {normal}")
+        out = code.op(f"select {mask} {is_small}, {whole} {small}, {whole} {out}")
+        return code.op(f"bitcast {whole} {code.op(f'or {whole} {out}, {sign}')} to {single}")
+
+    def _narrow(self, code, x, target, width):
+        """f32 to f16 or bf16 bits, to nearest even; a NaN stays one."""
+        single, whole, mask = vector("float", width), vector("i32", width), vector("i1", width)
+        short = vector("i16", width)
+        if target == "f16" and self.host.f16c:
+            half = code.op(f"fptrunc {single} {x} to {vector('half', width)}")
+            return code.op(f"bitcast {vector('half', width)} {half} to {short}")
+
+        def c(value):
+            return splat("i32", value, width)
+
+        bits = code.op(f"bitcast {single} {x} to {whole}")
+        high = code.op(f"lshr {whole} {bits}, {c(16)}")
+        size = code.op(f"and {whole} {bits}, {c(0x7FFFFFFF)}")
+        is_nan = code.op(f"icmp ugt {whole} {size}, {c(0x7F800000)}")
+        if target == "bf16":
+            up = code.op(f"add {whole} {code.op(f'and {whole} {high}, ' + c(1))}, {c(0x7FFF)}")
+            near = code.op(f"lshr {whole} {code.op(f'add {whole} {bits}, {up}')}, {c(16)}")
+            quiet = code.op(f"or {whole} {high}, {c(0x40)}")
+            out = code.op(f"select {mask} {is_nan}, {whole} {quiet}, {whole} {near}")
+            return code.op(f"trunc {whole} {out} to {short}")
+        last = code.op(f"and {whole} {code.op(f'lshr {whole} {size}, ' + c(13))}, {c(1)}")
+        biased = code.op(f"add {whole} {size}, {c(-(112 << 23) + 0xFFF)}")
+        normal = code.op(f"lshr {whole} {code.op(f'add {whole} {biased}, {last}')}, {c(13)}")
+        magnitude = code.op(f"bitcast {whole} {size} to {single}")
+        small = code.op(f"fadd {single} {magnitude}, {splat('f32', 0.5, width)}")
+        small = code.op(f"sub {whole} {code.op(f'bitcast {single} {small} to {whole}')}, {c(0x3F000000)}")
+        special = code.op(f"select {mask} {is_nan}, {whole} {c(0x7E00)}, {whole} {c(0x7C00)}")
+        is_small = code.op(f"icmp ult {whole} {size}, {c(0x38800000)}")
+        is_special = code.op(f"icmp uge {whole} {size}, {c(0x47800000)}")
+        out = code.op(f"select {mask} {is_small}, {whole} {small}, {whole} {normal}")
+        out = code.op(f"select {mask} {is_special}, {whole} {special}, {whole} {out}")
+        out = code.op(f"or {whole} {out}, {code.op(f'and {whole} {high}, ' + c(0x8000))}")
+        return code.op(f"trunc {whole} {out} to {short}")

@@ -1,0 +1,510 @@
+"""LLVM text -> machine code, on one background thread. The only importer of llvmlite, on first use.
+
+    submit(key, make_text, done)      from any thread; key is the kernel's own text
+      disk cache                      hit: straight to link
+      make_text()                     an emitter's text
+      parse -> verify -> passes -> object -> disk cache
+      link                            ORC LLJIT; `done(address, owner)` takes the code into use
+
+All calls of LLVM are made under one lock, and by the compile thread but in tests. fork() waits for that lock, so a
+child finds LLVM at rest; it starts a compile thread of its own when it needs one. Code stays mapped as long as its
+Owner lives; Owners may die in any thread, since the compile thread does the unmapping.
+"""
+
+from __future__ import annotations
+
+import atexit
+import heapq
+import itertools
+import os
+import queue
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
+
+from charl.core.errors import InternalError
+from charl.core.settings import config
+from charl.runtime import diskcache
+
+OPT_LEVELS = ("none", "less", "default", "aggressive")
+QUICK = 1  # the opt_level of the quick tier
+LINKS = 2000  # of one LLJIT, which leaks 9 KB a link and slows down
+
+_busy = threading.Lock()  # held while LLVM works
+_llvmlite = None
+
+
+class Machine(NamedTuple):
+    """What codegen.host.Host needs to know, in its order."""
+
+    triple: str
+    cpu: str
+    features: str
+    vector_bytes: int
+    f16c: bool
+
+
+def _llvm():
+    """llvmlite.binding, initialised. Raises ImportError or RuntimeError."""
+    global _llvmlite
+    if _llvmlite is None:
+        import llvmlite.binding as llvm
+
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        llvm.check_jit_execution()
+        _llvmlite = llvm
+    return _llvmlite
+
+
+_availability: tuple[bool, str] | None = None
+
+
+def available() -> tuple[bool, str]:
+    """Whether machine code can be made here, and if not, why. Loads llvmlite."""
+    global _availability
+    if _availability is None:
+        try:
+            with _busy:
+                llvm = _llvm()
+            _availability = True, f"LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
+        except (ImportError, OSError, RuntimeError, AttributeError) as error:
+            _availability = False, f"llvmlite cannot be used ({error}); `pip install llvmlite` gets it"
+    return _availability
+
+
+_machine: Machine | None = None
+
+
+def host() -> Machine:
+    """This machine, as code is generated for it: `codegen.host.Host(*jit.host())`. Raises what `available` explains."""
+    global _machine
+    if _machine is None:
+        with _busy:
+            llvm = _llvm()
+            triple, cpu = llvm.get_process_triple(), llvm.get_host_cpu_name()
+            try:
+                features = llvm.get_host_cpu_features().flatten()
+            except RuntimeError:
+                features = ""
+        has = {name[1:] for name in features.split(",") if name.startswith("+")}
+        wide = 16
+        if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= has:
+            wide = 64
+        elif {"avx2", "fma"} <= has:
+            wide = 32
+        _machine = Machine(triple, cpu, features, wide, "f16c" in has)
+    return _machine
+
+
+# -- compile and link ------------------------------------------------------------------------------------------------
+
+
+class _Session:
+    """One LLJIT and the Owners of code in it."""
+
+    all: ClassVar[weakref.WeakSet[_Session]] = weakref.WeakSet()
+
+    def __init__(self, lljit):
+        self.lljit = lljit
+        self.links = 0
+        self.live: weakref.WeakSet[Owner] = weakref.WeakSet()
+        self.all.add(self)
+
+
+class Owner:
+    """Keeps linked code mapped. Drop it only when no thread can be running that code."""
+
+    __slots__ = ("_tracker", "_session", "object", "done", "__weakref__")
+
+    def __init__(self, tracker, session: _Session, object: bytes):
+        self._tracker, self._session, self.object = tracker, session, object
+        self.done: Callable | None = None
+
+    def detach(self) -> None:
+        """The code stays mapped for good."""
+        self._tracker.detach()
+
+    def __del__(self):
+        _compiler.inbox.put(_Dispose(self._tracker, self._session))
+
+
+class _Dispose(NamedTuple):
+    tracker: object
+    session: _Session
+
+
+class Jit:
+    """Compiles and links. Its methods may be called from one thread at a time."""
+
+    def __init__(self, links: int = LINKS):
+        self.links = links
+        self._session: _Session | None = None
+        self._targets: dict[int, object] = {}
+        self._number = itertools.count()
+
+    def compile(self, text: str, opt_level: str = "default", tier: str = "full") -> bytes:
+        """An object file. Raises InternalError for text that LLVM does not accept."""
+        return self._compile(text, opt_level, tier, "emit_object")
+
+    def assembly(self, text: str, opt_level: str = "default", tier: str = "full") -> str:
+        """The machine code of `compile`, to be read."""
+        return self._compile(text, opt_level, tier, "emit_assembly")
+
+    def _compile(self, text, opt_level, tier, emit):
+        level = OPT_LEVELS.index(opt_level)
+        if tier == "quick":
+            level = min(level, QUICK)
+        info = host()
+        with _busy:
+            llvm = _llvm()
+            try:
+                module = llvm.parse_assembly(text, llvm.create_context())
+                module.verify()
+            except RuntimeError as error:
+                raise InternalError(f"jit: LLVM does not accept the text: {error}", text) from None
+            with module:
+                if level not in self._targets:
+                    self._targets[level] = llvm.Target.from_triple(info.triple).create_target_machine(
+                        cpu=info.cpu, features=info.features, opt=level, reloc="pic", codemodel="small"
+                    )
+                target = self._targets[level]
+                if level:
+                    _optimise(llvm, module, target, level)
+                return getattr(target, emit)(module)
+
+    def link(self, object: bytes) -> tuple[int, Owner]:
+        """The address of @kernel, and what keeps it there."""
+        with _busy:
+            llvm = _llvm()
+            if self._session is None:
+                self._session = _Session(llvm.create_lljit_compiler())
+            session = self._session
+            library = llvm.JITLibraryBuilder().add_object_img(object).add_current_process()
+            tracker = library.export_symbol("kernel").link(session.lljit, f"charl{next(self._number)}")
+            session.links += 1
+            owner = Owner(tracker, session, object)
+            session.live.add(owner)
+            return tracker["kernel"], owner
+
+    def abandon(self) -> None:
+        """The next link opens a new LLJIT."""
+        self._session = None
+
+    def renew(self) -> list[Owner]:
+        """If this LLJIT has seen enough links: leaves it to its Owners, who are returned, to be linked anew."""
+        old = self._session
+        if old is None or old.links < self.links:
+            return []
+        self.abandon()
+        return list(old.live)
+
+
+def _optimise(llvm, module, target, level: int) -> None:
+    """The passes of an opt_level. None of them changes a value: the text has no flag that would let it.
+
+    less         variables into registers, simple control flow
+    default      and instruction combining, dead code
+    aggressive   and LLVM's own pipeline: inlining, DCE, GVN, CFG simplification, instruction combining, reassociation
+                 (of integers), memcpyopt, SCCP. Its vectorisers and unrollers are off: the text has chosen already.
+    """
+    options = llvm.create_pipeline_tuning_options(speed_level=3 if level == 3 else 1)
+    options.loop_vectorization = options.slp_vectorization = False
+    options.loop_unrolling = options.loop_interleaving = False
+    builder = llvm.create_pass_builder(target, options)
+    if level == 3:
+        builder.getModulePassManager().run(module, builder)
+        return
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_simplify_cfg_pass()
+    if level >= 2:
+        passes.add_instruction_combine_pass()
+        passes.add_dead_code_elimination_pass()
+        passes.add_simplify_cfg_pass()
+    passes.run(module, builder)
+
+
+# -- the compile thread ----------------------------------------------------------------------------------------------
+
+
+class Job:
+    """One kernel on its way. `done` and `error` are final once `wait` has returned True."""
+
+    __slots__ = ("key", "make_text", "done", "tier", "opt_level", "number", "priority", "error", "_finished", "cancelled")
+
+    def __init__(self, key, make_text, done, priority, tier, opt_level, number):
+        self.key, self.make_text, self.done = key, make_text, done
+        self.priority, self.tier, self.opt_level, self.number = priority, tier, opt_level, number
+        self.error: BaseException | None = None
+        self.cancelled = False
+        self._finished = threading.Event()
+
+    def __lt__(self, other: Job) -> bool:
+        return (self.priority, self.number) < (other.priority, other.number)
+
+    def cancel(self) -> None:
+        """Nobody wants it any more; it is left out if it has not been begun."""
+        self.cancelled = True
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until the code is in use, or has failed. Returns False on a timeout."""
+        if not self._finished.is_set():
+            _compiler.start()
+        return self._finished.wait(timeout)
+
+    @property
+    def finished(self) -> bool:
+        return self._finished.is_set()
+
+    def finish(self, error: BaseException | None) -> None:
+        self.error = error
+        self.make_text = self.done = None
+        self._finished.set()
+
+    def renew(self) -> None:
+        """In a forked child: a thread of the parent may hold the event's lock."""
+        self._finished = threading.Event()
+
+
+class Compiler:
+    """The compile thread, its queue and its counters."""
+
+    def __init__(self):
+        self.jit = Jit()
+        self.counters = {"compiles": 0, "disk_hits": 0, "failures": 0, "links": 0}
+        self.last_error: BaseException | None = None
+        self.stopped = False
+        self._warned = False
+        self._identity = ""
+        self.cache: diskcache.DiskCache | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self.inbox: queue.SimpleQueue = queue.SimpleQueue()
+        self._pending: dict[int, Job] = {}
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    # -- any thread
+
+    def submit(self, job: Job) -> None:
+        self._pending[job.number] = job
+        self.inbox.put(job)
+        self.start()
+
+    def start(self) -> None:
+        """Starts the thread if it does not run. Where none can be started, all jobs fail."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        with self._starting:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            try:
+                if self.stopped:
+                    raise RuntimeError("the interpreter is shutting down")
+                self._thread = threading.Thread(target=self._run, name="charl-compile", daemon=True)
+                self._thread.start()
+            except RuntimeError as error:
+                self._thread = None
+                for job in list(self._pending.values()):
+                    self._finish(job, error)
+
+    def pending(self) -> list[Job]:
+        return list(self._pending.values())
+
+    def stop(self) -> None:
+        """At exit: the current job is finished, the rest is dropped, all code stays where it is."""
+        self.stopped = True
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            self.inbox.put(None)
+            thread.join()
+        for item in _drain(self.inbox):
+            if isinstance(item, _Dispose):
+                item.tracker.detach()
+        for session in list(_Session.all):
+            for owner in list(session.live):
+                owner.detach()
+            session.lljit.detach()
+
+    def after_fork(self) -> None:
+        """In a child: what was pending is queued again, for a thread that is yet to be started."""
+        jobs = self.pending()
+        disposals = [item for item in _drain(self.inbox) if isinstance(item, _Dispose)]
+        self._reset()
+        self.jit.abandon()
+        for item in disposals:
+            self.inbox.put(item)
+        for job in jobs:
+            job.renew()
+            self._pending[job.number] = job
+            self.inbox.put(job)
+
+    # -- the compile thread
+
+    def _run(self) -> None:
+        heap: list[Job] = []
+        inbox = self.inbox
+        while True:
+            try:
+                item = inbox.get(block=not heap)
+            except queue.Empty:
+                self._serve(heapq.heappop(heap))
+                continue
+            if item is None:
+                return
+            if isinstance(item, Job):
+                heapq.heappush(heap, item)
+            else:
+                _dispose(item)
+            del item
+
+    def _serve(self, job: Job) -> None:
+        error: BaseException | None = None
+        try:
+            if not job.cancelled:
+                self._make(job)
+        except BaseException as caught:
+            error = caught
+        self._finish(job, error)
+
+    def _make(self, job: Job) -> None:
+        cache, key = self._disk(), ""
+        data = None
+        if cache is not None:
+            key = diskcache.key_of(job.key, job.tier, job.opt_level, self._version())
+            data = cache.get(key)
+        if data is not None:
+            try:
+                address, owner = self.jit.link(data)
+                self.counters["disk_hits"] += 1
+            except RuntimeError:
+                data = None
+        if data is None:
+            data = self.jit.compile(job.make_text(), job.opt_level, job.tier)
+            self.counters["compiles"] += 1
+            address, owner = self.jit.link(data)
+            if cache is not None:
+                cache.put(key, data)
+        self._use(job.done, address, owner)
+        for old in self.jit.renew():
+            if old.done is not None:
+                self._use(old.done, *self.jit.link(old.object))
+
+    def _use(self, done: Callable, address: int, owner: Owner) -> None:
+        self.counters["links"] += 1
+        owner.done = done
+        done(address, owner)
+
+    def _finish(self, job: Job, error: BaseException | None) -> None:
+        self._pending.pop(job.number, None)
+        if error is not None:
+            self.counters["failures"] += 1
+            self.last_error = error
+            if not self._warned:
+                self._warned = True
+                try:
+                    warnings.warn(
+                        f"charl: a kernel could not be compiled and stays interpreted: {error}", RuntimeWarning, 2
+                    )
+                except Warning:
+                    pass  # warnings are errors here; the counter tells
+        job.finish(error)
+
+    def _version(self) -> str:
+        """All that code depends on, but for the kernel and how it is optimised."""
+        if not self._identity:
+            info = host()
+            with _busy:
+                version = _llvm().llvm_version_info
+            self._identity = "\n".join([*map(str, info), str(version), diskcache.fingerprint()])
+        return self._identity
+
+    def _disk(self) -> diskcache.DiskCache | None:
+        if not config.disk_cache:
+            return None
+        directory = config.cache_dir or diskcache.default_directory()
+        if self.cache is None or self.cache.directory != directory:
+            self.cache = diskcache.DiskCache(directory)
+        return self.cache
+
+
+def _drain(inbox: queue.SimpleQueue) -> list:
+    items = []
+    while not inbox.empty():
+        try:
+            items.append(inbox.get_nowait())
+        except queue.Empty:
+            break
+    return items
+
+
+def _dispose(item: _Dispose) -> None:
+    """Unmaps code nobody runs any more."""
+    with _busy:
+        try:
+            item.tracker.close()
+        except RuntimeError:
+            pass  # the code stays mapped
+
+
+_compiler = Compiler()
+_numbers = itertools.count()
+
+
+def submit(
+    key: str,
+    make_text: Callable[[], str],
+    done: Callable[[int, Owner], None],
+    priority: float = 0,
+    *,
+    tier: str = "quick",
+    opt_level: str = "default",
+) -> Job:
+    """Compiles in the background; lower priorities first.
+
+    key: the kernel's text, all that its code depends on beside the host, the tier and the opt_level. make_text() gives
+    the LLVM text and done(address, owner) takes the code into use; both are called on the compile thread. done may be
+    called again, with other code for the same kernel. If anything fails, done is not called and `Job.error` says why.
+    """
+    job = Job(key, make_text, done, priority, tier, opt_level, next(_numbers))
+    _compiler.submit(job)
+    return job
+
+
+def wait(timeout: float | None = None) -> bool:
+    """Waits for all jobs that are pending now. Returns False on a timeout of seconds."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    for job in _compiler.pending():
+        if not job.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
+            return False
+    return True
+
+
+def counters() -> dict[str, int]:
+    """compiles (by LLVM), disk_hits, failures, links, pending, and the disk cache's own as disk_*."""
+    disk = _compiler.cache.stats if _compiler.cache is not None else {}
+    own = {f"disk_{name}": count for name, count in disk.items() if name != "hits"}
+    return {**_compiler.counters, "pending": len(_compiler.pending()), **own}
+
+
+def last_error() -> BaseException | None:
+    """What the latest failure was."""
+    return _compiler.last_error
+
+
+def _after_fork_in_child() -> None:
+    _busy.release()
+    _compiler.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_busy.acquire, after_in_parent=_busy.release, after_in_child=_after_fork_in_child)
+try:
+    threading._register_atexit(_compiler.stop)  # ahead of the interpreter's joining of threads
+except (AttributeError, RuntimeError):
+    atexit.register(_compiler.stop)
