@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from charl.core.dtypes import ALL
+from charl.core.dtypes import ALL, BY_SHORT
 from charl.ops.table import OPS
 from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK
 from charl.schedule.sizes import Number, Trace, ceildiv, product, same
@@ -25,7 +25,7 @@ NAMES = list(OPS)
 MOVEMENT = ("reshape", "permute", "expand", "slice")
 REDUCE_KIND = {"sum": "add", "prod": "mul", "max": "max", "min": "min", "any": "or", "all": "and"}
 SCAN_KIND = {"cumsum": "add", "cumprod": "mul"}
-IDENTITY = {"add": 0, "mul": 1, "or": False, "and": True}
+IDENTITY = {"add": 0, "mul": 1, "or": 0, "and": 1}
 
 Shape = tuple[Number, ...]
 
@@ -173,7 +173,9 @@ def _owned(graph: Graph, at: int) -> bool:
     return not claimed and not v.flags & (OUT | HANDLE) and v.op not in ("const", "fill", "empty")
 
 
-def _fill(graph: Graph, v: Vertex, value: object) -> int:
+def _fill(graph: Graph, v: Vertex, number: int) -> int:
+    kind = BY_SHORT[v.dtype].kind
+    value = bool(number) if kind == "b" else float(number) if kind == "f" else number
     return graph.expand(graph.add("fill", v.dtype, (), (), value), v.shape)
 
 

@@ -100,7 +100,7 @@ def assemble(group) -> Lowered | None:
     if len(inner) > 1:
         return None
     if not inner and outer:
-        inner = [outer.pop()]
+        inner = [outer.pop(tile.vector_axis([extents[a] for a in outer]))]
     axes = outer + inner
     _levels(values, set(inner))
     numbering = Numbering(group)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from charl.core.dtypes import BY_SHORT
 from charl.ops.table import OPS
 from charl.schedule.kernel import COLUMNS, KC, TILE_I, TILE_J, UNIT, Kernel
-from charl.schedule.sizes import Number, ceildiv, product
+from charl.schedule.sizes import Number, ceildiv, product, value
 
+TINY = 8  # an inner axis shorter than this makes poor use of vectors
 SPARE = 4096  # elements that a contraction's packing may write past its panels
 
 
@@ -21,6 +22,16 @@ def units(kernel: Kernel, outer: Sequence[Number], inner: Number) -> Number:
     if kernel.inner is not None and not _folds(kernel):
         return ceildiv(inner, UNIT)
     return 1
+
+
+def vector_axis(extents: Sequence[Number]) -> int:
+    """The axis that a kernel without reductions walks innermost: the last, or, where that is tiny, the longest."""
+    last = len(extents) - 1
+    if last and extents[last] < TINY:
+        longest = max(range(last), key=lambda a: value(extents[a]))
+        if value(extents[longest]) > value(extents[last]):
+            return longest
+    return last
 
 
 def _folds(kernel: Kernel) -> bool:
