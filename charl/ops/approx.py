@@ -1,1 +1,269 @@
-"""Transcendental functions as expansions over primitives."""
+"""Exponentials, logarithms and hyperbolic functions as straight lines of primitives, for f32 and f64.
+
+Specials are C99's (Annex F). Errors are the largest seen in tests/ops/test_approx.py's random and hard cases.
+"""
+
+from charl.ops.floats import FORMATS, INF, NAN, horner, power_of_two, product, sum_any, two_sum
+from charl.ops.table import op
+
+# (exp(r) - 1 - r) / r**2 for |r| <= ln(2)/2; relative error of exp 2**-28.3, 2**-57.9
+EXP = {
+    "f32": (0.49999994, 0.166665211, 0.0416682623, 0.00836866908, 0.00138209667),
+    "f64": (0.50000000000000111, 0.16666666666666444, 0.041666666666527047,
+        0.0083333333334758616, 0.0013888888944312324, 0.00019841269544825332,
+        2.4801492485278431e-05, 2.7557553553388342e-06, 2.7630443361971852e-07,
+        2.5010120548654427e-08),
+}  # fmt: skip
+# (2**r - 1 - r*ln(2)) / r**2 for |r| <= 1/2; the same errors
+EXP2 = {
+    "f32": (0.240226477, 0.0555036217, 0.00961850397, 0.00133902021, 0.000153272136),
+    "f64": (0.24022650695910122, 0.05550410866482073, 0.0096181291075970055,
+        0.0013333558146687444, 0.00015403530454059303, 1.5252733545486571e-05,
+        1.3215436605238301e-06, 1.0178185254330908e-07, 7.0735810154913763e-09,
+        4.4362116778127361e-10),
+}  # fmt: skip
+# (2*atanh(s)/s - 2) / s**2 in z = s**2, |s| <= 0.1716; absolute error of z times it 2**-29.2, 2**-58.5
+LOG = {
+    "f32": (0.666667759, 0.399775833, 0.298708051),
+    "f64": (0.6666666666666734, 0.39999999999416747, 0.28571428741988425, 0.2222219861015817,
+        0.18183562556882846, 0.15314092692479453, 0.14795554587706697),
+}  # fmt: skip
+# (sinh(r)/r - 1) / r**2 and (cosh(r) - 1) / r**2 in z = r**2, |r| <= ln(2)/2; errors below 2**-33, 2**-61
+SINH = {
+    "f32": (0.166666672, 0.00833317544, 0.000199741131),
+    "f64": (0.16666666666666677, 0.0083333333333214486, 0.00019841269886535729,
+        2.755724383558704e-06, 2.5109156666357233e-08),
+}  # fmt: skip
+COSH = {
+    "f32": (0.5, 0.0416664593, 0.00139354216),
+    "f64": (0.5, 0.041666666666666685, 0.0013888888888873316, 2.4801587349076251e-05,
+        2.7557251974119174e-07, 2.0921709205739047e-09),
+}  # fmt: skip
+
+# exponentials
+
+
+def _clamp(b, x, low, high):
+    """NaN passes."""
+    x = b.select(x > high, high, x)
+    return b.select(x < low, low, x)
+
+
+def _scale(b, y, n):
+    """y * 2**n, rounded once, for |n| up to twice the range of exponents."""
+    half = n >> 1
+    return y * power_of_two(b, half, y.dtype) * power_of_two(b, n - half, y.dtype)
+
+
+def _reduce_exp(b, x):
+    """x = n*ln(2) + r + d: (n as an integer, as a float, r, d). x is in the range of exp."""
+    f = FORMATS[x.dtype]
+    t = b.fma(x, f.log2_e[0], f.magic)
+    n = t - f.magic
+    r = b.fma(n, -f.ln2[0], x)
+    low = n * f.ln2[1]
+    s = r - low
+    return b.bitcast(t, f.int) - b.bitcast(b.like(x, f.magic), f.int), n, s, (r - s) - low
+
+
+def exp(b, x):
+    """e**x. Error < 1 ULP; exact limits: inf beyond the range, 0 below, NaN kept."""
+    f = FORMATS[x.dtype]
+    x = _clamp(b, x, -(f.bias + f.mantissa + 1) * 0.694, (f.bias + 1) * 0.694)
+    n, _, r, _ = _reduce_exp(b, x)
+    y = b.fma(r * r, horner(b, r, EXP[x.dtype]), r) + 1
+    return _scale(b, y, n)
+
+
+def exp2(b, x):
+    """2**x. Error < 1 ULP; whole x give exact powers."""
+    f = FORMATS[x.dtype]
+    x = _clamp(b, x, -(f.bias + f.mantissa + 2.0), f.bias + 2.0)
+    t = x + f.magic
+    r = x - (t - f.magic)
+    y = b.fma(r * r, horner(b, r, EXP2[x.dtype]), r * f.ln2[0]) + 1
+    return _scale(b, y, b.bitcast(t, f.int) - b.bitcast(b.like(x, f.magic), f.int))
+
+
+def expm1(b, x):
+    """e**x - 1. Error < 1 ULP; -0 and subnormals kept, -1 at -inf."""
+    f = FORMATS[x.dtype]
+    y = _clamp(b, x, -(f.mantissa + 3) * 0.7, (f.bias + 1) * 0.694)
+    n, _, r, d = _reduce_exp(b, y)
+    s = power_of_two(b, n - 1, x.dtype)  # half of 2**n, which would overflow at the end of the range
+    tail = b.fma(r * r, horner(b, r, EXP[x.dtype]), d)
+    high = b.fma(s, r, s - 0.5)
+    return b.select(b.fabs(x) < f.epsilon / 4, x, b.fma(s, tail, high) * 2)
+
+
+def sigmoid(b, x):
+    """1 / (1 + e**-x). Error < 2 ULP; right at both ends: no overflow, no lost gradient."""
+    t = exp(b, -b.fabs(x))
+    r = 1 / (1 + t)
+    return b.select(x >= 0, r, t * r)
+
+
+# logarithms
+
+
+def _reduce_log(b, x, subnormals=True):
+    """x = 2**e * (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), for positive finite x: (e as a float, f)."""
+    fmt = FORMATS[x.dtype]
+    lift = 0
+    if subnormals:
+        small = x < fmt.tiny
+        x = b.select(small, x * 2.0 ** (fmt.mantissa + 1), x)
+        lift = b.select(small, fmt.mantissa + 1, b.const(0, fmt.int))
+    bits = b.bitcast(x, fmt.int) - fmt.sqrt_half
+    e = bits >> fmt.mantissa
+    m = b.bitcast((bits & ((1 << fmt.mantissa) - 1)) + fmt.sqrt_half, x.dtype)
+    return b.cast(e - lift if subnormals else e, x.dtype), m - 1
+
+
+def _atanh_series(b, f):
+    """log(1 + f) = f - (h - s * (h + r)), with h = f*f/2: (h, s * (h + r))."""
+    s = f / (f + 2)
+    z = s * s
+    h = f * f * 0.5
+    return h, s * b.fma(z, horner(b, z, LOG[f.dtype]), h)
+
+
+def _log_limits(b, x, y, at=0.0):
+    """-inf at `at`, NaN below it, x itself for inf and NaN, else y."""
+    y = b.select(x < INF, y, x)
+    return b.select(x > at, y, b.select(x == at, b.like(x, -INF), NAN))
+
+
+def log(b, x):
+    """Natural logarithm. Error < 1 ULP; subnormals at full precision. The series is fdlibm's e_log."""
+    high, low = FORMATS[x.dtype].ln2
+    e, f = _reduce_log(b, x)
+    h, series = _atanh_series(b, f)
+    return _log_limits(b, x, b.fma(e, high, f - (h - b.fma(e, low, series))))
+
+
+def log1p(b, x):
+    """log(1 + x). Error < 1 ULP; -0 and subnormals kept, -inf at -1."""
+    fmt = FORMATS[x.dtype]
+    high, low = fmt.ln2
+    u, error = sum_any(b, b.like(x, 1.0), x)
+    e, f = _reduce_log(b, u, subnormals=False)
+    h, series = _atanh_series(b, f)
+    y = b.fma(e, high, f - (h - (series + b.fma(e, low, error / u))))
+    return b.select(b.fabs(x) < fmt.epsilon / 4, x, _log_limits(b, x, y, at=-1.0))
+
+
+def _log_base(b, x, scale, two):
+    """e*two + log(1 + f)*scale, with scale and two given as pairs."""
+    e, f = _reduce_log(b, x)
+    h, series = _atanh_series(b, f)
+    h_error = b.fma(f * 0.5, f, -h)
+    top = f - h
+    rest = ((f - top) - h) + (series - h_error)
+    p, p_error = product(b, top, b.like(x, scale[0]))
+    tail = b.fma(rest, scale[0], b.fma(top, scale[1], p_error))
+    if two == (1.0, 0.0):
+        q = e
+    else:
+        q, q_error = product(b, e, b.like(x, two[0]))
+        tail = tail + b.fma(e, two[1], q_error)
+    y, y_error = two_sum(b, q, p)
+    return _log_limits(b, x, y + (y_error + tail))
+
+
+def log2(b, x):
+    """Base 2 logarithm. Error < 1 ULP; powers of two are exact."""
+    return _log_base(b, x, FORMATS[x.dtype].log2_e, (1.0, 0.0))
+
+
+def log10(b, x):
+    """Base 10 logarithm. Error < 1 ULP."""
+    return _log_base(b, x, FORMATS[x.dtype].log10_e, FORMATS[x.dtype].log10_2)
+
+
+def _in_f64(function):
+    """f32 by way of f64: one rounding at the end."""
+
+    def expand(b, *operands):
+        if operands[0].dtype != "f32":
+            return function(b, *operands)
+        return b.cast(function(b, *(b.cast(x, "f64") for x in operands)), "f32")
+
+    expand.__doc__ = function.__doc__
+    return expand
+
+
+def logaddexp(b, x, y):
+    """log(e**x + e**y). Error < 2 ULP of the larger of |result| and ln(2), where the sum cancels; inf and -inf kept."""
+    high = b.maximum(x, y)
+    z = high + log1p(b, exp(b, -b.fabs(x - y)))
+    return b.select(x == y, x + FORMATS[x.dtype].ln2[0], z)
+
+
+# hyperbolic functions
+
+
+def _sinh_cosh(b, x, limit):
+    """A quarter of sinh(|x|) and cosh(|x|), each as (rounded, error), |x| clamped to limit.
+
+    With x = n*ln(2) + r:  sinh(x) = B*cosh(r) + A*sinh(r),  cosh(x) = A*cosh(r) + B*sinh(r),
+    A = (2**n + 2**-n)/2, B = (2**n - 2**-n)/2.
+    """
+    f = FORMATS[x.dtype]
+    x = b.fabs(x)
+    x = b.select(x > limit, limit, x)
+    n, _, r, d = _reduce_exp(b, x)
+    up = power_of_two(b, n - 3, x.dtype)
+    m = b.select(n > 2 * f.mantissa, 2 * f.mantissa, n)
+    down = power_of_two(b, -3 - m, x.dtype)
+    a, c = up + down, up - down
+    z = r * r
+    cosh = z * horner(b, z, COSH[x.dtype])
+    sinh = b.fma(r * z, horner(b, z, SINH[x.dtype]), d)
+
+    def combine(p, q):
+        """p*(1 + cosh) + q*(r + sinh); |p| >= |q*r| or p is 0."""
+        high, low = product(b, q, r)
+        high, error = two_sum(b, p, high)
+        return two_sum(b, high, error + low + b.fma(p, cosh, q * sinh))
+
+    return combine(c, a), combine(a, c)
+
+
+def sinh(b, x):
+    """Hyperbolic sine. Error < 1 ULP; -0 and subnormals kept."""
+    f = FORMATS[x.dtype]
+    (y, _), _ = _sinh_cosh(b, x, (f.bias + 2.5) * 0.694)
+    y = b.prim("copysign", y * 4, x)
+    return b.select(b.fabs(x) < f.epsilon, x, b.select(x != x, x, y))
+
+
+def cosh(b, x):
+    """Hyperbolic cosine. Error < 1 ULP."""
+    f = FORMATS[x.dtype]
+    _, (y, _) = _sinh_cosh(b, x, (f.bias + 2.5) * 0.694)
+    return y * 4
+
+
+def tanh(b, x):
+    """Hyperbolic tangent. Error < 1 ULP; -0 and subnormals kept, +-1 at the ends."""
+    f = FORMATS[x.dtype]
+    (s, s_error), (c, c_error) = _sinh_cosh(b, x, f.mantissa * 0.4)
+    q = s / c
+    y = q + (b.fma(-q, c, s) + (s_error - q * c_error)) / c
+    return b.select(b.fabs(x) < f.epsilon, x, b.prim("copysign", y, x))
+
+
+op("exp", 1, "biuf", "float", expand=exp, numpy="exp", ulp=1, cost=15, doc=exp.__doc__)
+op("exp2", 1, "biuf", "float", expand=exp2, numpy="exp2", ulp=1, cost=15, doc=exp2.__doc__)
+op("expm1", 1, "biuf", "float", expand=expm1, numpy="expm1", ulp=1, cost=20, doc=expm1.__doc__)
+op("sigmoid", 1, "biuf", "float", expand=sigmoid, numpy="special.expit", ulp=2, cost=20, doc=sigmoid.__doc__)
+op("log", 1, "biuf", "float", expand=log, numpy="log", ulp=1, cost=20, doc=log.__doc__)
+op("log1p", 1, "biuf", "float", expand=log1p, numpy="log1p", ulp=1, cost=30, doc=log1p.__doc__)
+op("log2", 1, "biuf", "float", expand=log2, numpy="log2", ulp=1, cost=30, doc=log2.__doc__)
+op("log10", 1, "biuf", "float", expand=log10, numpy="log10", ulp=1, cost=30, doc=log10.__doc__)
+op("logaddexp", 2, "biuf", "float", expand=_in_f64(logaddexp), numpy="logaddexp", ulp=4, cost=60,
+   doc=logaddexp.__doc__)  # fmt: skip
+op("sinh", 1, "biuf", "float", expand=sinh, numpy="sinh", ulp=1, cost=30, doc=sinh.__doc__)
+op("cosh", 1, "biuf", "float", expand=cosh, numpy="cosh", ulp=1, cost=30, doc=cosh.__doc__)
+op("tanh", 1, "biuf", "float", expand=tanh, numpy="tanh", ulp=1, cost=30, doc=tanh.__doc__)
