@@ -1,0 +1,275 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""Node: a typed, shaped vertex of the lazy graph: what to compute.
+
+A Node never changes what it means. The engine gives it a `value` once, and it then forgets its sources. Nodes hold no
+cycles and take no part in garbage collection; a chain of any length is freed by a loop, not by recursion. Nodes that
+a Tensor holds and that have no value yet form a ring in order of age: what a flush realizes.
+
+op          src         attrs, sizes: meaning
+leaf        ()          value is a C-contiguous Buffer
+const       ()          shape (); bits: the value's bits in its dtype, zero-extended
+element-wise  n nodes   src shapes broadcast to shape; src dtypes are what the op's row wants
+iota        ()          shape (n,): 0..n-1 in int64
+reshape     (x,)        C order
+permute     (x,)        attrs: the permutation
+expand      (x,)        right-aligned broadcast
+slice       (x,)        sizes: starts, then steps; index = start + step * i
+sum prod max min any all  (x,)   attrs: sorted axes, which are dropped
+matmul      (a, b)      (..., m, k) x (..., k, n), batch axes broadcast
+cumsum cumprod  (x,)    attrs: axis; inclusive
+gather      (x, index)  attrs: axis; index int64 in 0..extent-1
+wrap_index  (index,)    sizes: (extent,); site: the user's line, named by the IndexError
+update      (base, value)  base with the view that attrs and sizes describe replaced by value
+"""
+
+cimport cython
+from cpython.object cimport PyObject
+from cpython.pystate cimport PyThreadState_Get
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport realloc
+
+from charl.core cimport infer
+
+from charl.core import infer as infer_tables
+from charl.ops import table
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject *)  # cpython.ref's would take a reference first
+
+cdef dict _ATTR_IDS = {}
+cdef tuple _EMPTY = ()
+
+for _row in table.OPS.values():
+    if _row.code >= infer.MAX_OPS:
+        raise ImportError("charl.core.infer: MAX_OPS is too small for the op table")
+    if _row.group == "elementwise":
+        infer_tables.declare(_row.name, _row.code, _row.kinds, _row.result)
+
+
+def _code(name):
+    return table.OPS[name].code
+
+
+LEAF, CONST, IOTA = _code("leaf"), _code("const"), _code("iota")
+RESHAPE, PERMUTE, EXPAND, SLICE = map(_code, ("reshape", "permute", "expand", "slice"))
+SUM, PROD, MAX, MIN, ANY, ALL = map(_code, ("sum", "prod", "max", "min", "any", "all"))
+MATMUL, CUMSUM, CUMPROD = map(_code, ("matmul", "cumsum", "cumprod"))
+GATHER, WRAP_INDEX, UPDATE = map(_code, ("gather", "wrap_index", "update"))
+CAST, WHERE = _code("cast"), _code("where")
+
+
+# Sources of freed Nodes, waiting for the loop in __dealloc__ that releases them.
+cdef PyObject **_dead = NULL
+cdef Py_ssize_t _dead_count = 0
+cdef Py_ssize_t _dead_capacity = 0
+cdef bint _draining = False
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(256)
+cdef class Node:
+    """One vertex; made by `make`. op and dtype are codes (ops.table, core.dtypes)."""
+
+    def __dealloc__(self):
+        global _draining, _dead_count, _dead, _dead_capacity
+        cdef PyObject *sources = <PyObject *>self.src
+        cdef PyObject **grown
+        cdef object first
+        if self.orphan:
+            _count_orphan(self, -1)
+        if sources == <PyObject *>_EMPTY or sources == <PyObject *>None or Py_REFCNT(sources) > 1:
+            return
+        if _dead_count == _dead_capacity:
+            grown = <PyObject **>realloc(_dead, (2 * _dead_capacity + 64) * sizeof(PyObject *))
+            if grown == NULL:
+                return  # the interpreter then frees the sources, recursively
+            _dead = grown
+            _dead_capacity = 2 * _dead_capacity + 64
+        Py_INCREF(<object>sources)
+        self.src = None
+        _dead[_dead_count] = sources
+        _dead_count += 1
+        if _draining:
+            return
+        _draining = True
+        while _dead_count:
+            _dead_count -= 1
+            Py_DECREF(<object>_dead[_dead_count])
+        _draining = False
+
+    @property
+    def realized(self):
+        """Whether the value is there; such a Node reads as a leaf."""
+        return self.value is not None
+
+    def __repr__(self):
+        return f"<Node {table_name(self.op)} dtype={self.dtype} shape={self.shape}>"
+
+
+def table_name(int op):
+    """Name of an op code."""
+    return _NAMES[op]
+
+
+_NAMES = list(table.OPS)
+
+
+cdef inline int _depth(tuple src) noexcept:
+    cdef int deepest = -1
+    cdef Py_ssize_t k
+    cdef Node source
+    for k in range(PyTuple_GET_SIZE(src)):
+        source = <Node>PyTuple_GET_ITEM(src, k)
+        if source.depth > deepest:
+            deepest = source.depth
+    return deepest + 1
+
+
+cdef Node new(int op, int dtype, tuple shape, tuple src):
+    """A Node without attrs and sizes."""
+    cdef Node node = Node.__new__(Node)
+    node.op = op
+    node.dtype = dtype
+    node.shape = shape
+    node.src = src
+    node.sizes = _EMPTY
+    node.depth = _depth(src)
+    return node
+
+
+cdef Node new_const(int dtype, int64_t bits):
+    cdef Node node = Node.__new__(Node)
+    node.op = CONST
+    node.dtype = dtype
+    node.shape = node.src = node.sizes = _EMPTY
+    node.bits = bits
+    return node
+
+
+cdef Node new_leaf(int dtype, tuple shape, object value):
+    cdef Node node = Node.__new__(Node)
+    node.op = LEAF
+    node.dtype = dtype
+    node.shape = shape
+    node.src = node.sizes = _EMPTY
+    node.value = value
+    return node
+
+
+cpdef Node make(
+    int op, int dtype, tuple shape, tuple src, object attrs=None, tuple sizes=(), int64_t bits=0, object site=None
+):
+    """A Node; arguments as the module's docstring says, and trusted. graph/verify.py checks them in tests."""
+    cdef Node node = new(op, dtype, shape, src)
+    cdef object known
+    if attrs is not None:
+        node.attrs = attrs
+        known = _ATTR_IDS.get(attrs)
+        if known is None:
+            known = _ATTR_IDS.setdefault(attrs, len(_ATTR_IDS) + 1)
+        node.attr_id = known
+    node.sizes = sizes
+    node.bits = bits
+    node.site = site
+    return node
+
+
+# The ring of pending Nodes that Tensors hold; its sentinel is a Node that nothing else refers to.
+cdef Node _ring = Node.__new__(Node)
+_ring.older = _ring.newer = <PyObject *>_ring
+_ring.src = _EMPTY
+cdef int64_t _held = 0
+cdef int64_t _orphan_bytes = 0
+cdef int64_t _held_mark = 4096, _bytes_mark = 1 << 30
+PRESSURE = False
+
+
+cdef void acquire(Node node) noexcept:
+    """A Tensor takes hold of node."""
+    global _held, PRESSURE
+    cdef Node oldest
+    node.handles += 1
+    if node.handles == 1:
+        if node.value is None:
+            node.thread = <void *>PyThreadState_Get()
+            oldest = <Node>_ring.older
+            node.older = <PyObject *>oldest
+            node.newer = <PyObject *>_ring
+            oldest.newer = _ring.older = <PyObject *>node
+            _held += 1
+            if _held > _held_mark:
+                PRESSURE = True
+        elif node.orphan:
+            _count_orphan(node, -1)
+
+
+cdef void release(Node node) noexcept:
+    """A Tensor lets go of node."""
+    node.handles -= 1
+    if node.handles == 0:
+        if node.newer != NULL:
+            _unlink(node)
+        elif node.value is not None and Py_REFCNT(<PyObject *>node) > 1:
+            _count_orphan(node, 1)
+
+
+cdef void _unlink(Node node) noexcept:
+    global _held
+    (<Node>node.older).newer = node.newer
+    (<Node>node.newer).older = node.older
+    node.older = node.newer = NULL
+    _held -= 1
+
+
+cdef void _count_orphan(Node node, int sign) noexcept:
+    """A value that no Tensor holds is kept alive by pending work alone: its bytes are counted."""
+    global _orphan_bytes, PRESSURE
+    cdef int64_t nbytes = infer.ITEMSIZE[node.dtype]
+    cdef Py_ssize_t k
+    for k in range(PyTuple_GET_SIZE(node.shape)):
+        nbytes *= <int64_t>(<object>PyTuple_GET_ITEM(node.shape, k))
+    _orphan_bytes += sign * nbytes
+    node.orphan = sign > 0
+    if _orphan_bytes > _bytes_mark:
+        PRESSURE = True
+
+
+cdef void settle(Node node, object value) noexcept:
+    """Gives node its value; it keeps its sources until `forget_sources`."""
+    node.value = value
+    node.depth = 0
+    if node.newer != NULL:
+        _unlink(node)
+
+
+cdef void forget_sources(Node node) noexcept:
+    """Turns a node that has its value into a leaf."""
+    cdef tuple src = node.src
+    node.op = LEAF
+    node.flags = 0
+    node.attr_id = 0
+    node.src = node.sizes = _EMPTY
+    node.attrs = node.site = None
+    # src is freed here, when everything is consistent
+
+
+cdef list pending():
+    """Pending Nodes that Tensors of this thread hold, oldest first."""
+    cdef list found = []
+    cdef void *thread = <void *>PyThreadState_Get()
+    cdef PyObject *at = _ring.newer
+    while at != <PyObject *>_ring:
+        if (<Node>at).thread == thread:
+            found.append(<Node>at)
+        at = (<Node>at).newer
+    return found
+
+
+cdef void relieve(int64_t nodes, int64_t nbytes) noexcept:
+    """Pressure rises again once so many held Nodes, or so many bytes, have been added to what there is now."""
+    global PRESSURE, _held_mark, _bytes_mark
+    PRESSURE = False
+    _held_mark, _bytes_mark = _held + nodes, _orphan_bytes + nbytes

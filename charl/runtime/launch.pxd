@@ -1,0 +1,74 @@
+# cython: language_level=3
+from libc.stdint cimport int32_t, int64_t
+
+from charl.runtime.abi cimport charl_error_t, charl_kernel_t
+
+cdef enum:  # Program.state
+    IDLE = 0     # nobody compiles it
+    QUEUED = 1   # a compile is under way
+    FAILED = 2   # it cannot be compiled: interpreted for good
+
+cdef enum:  # slot_t.kind
+    SLOT_LEAF = 0
+    SLOT_STORE = 1
+    SLOT_TEMP = 2
+
+cdef class Program:
+    cdef charl_kernel_t interp_fn
+    cdef const void *interp_code
+    cdef int64_t registers
+    cdef object interp_owner
+    cdef charl_kernel_t machine_fn
+    cdef object machine_owner
+    cdef readonly int tier
+    cdef readonly int generation
+    cdef public int state
+    cdef readonly int64_t launches
+    cdef readonly str text
+    cdef readonly object kernel
+    cdef public object job    # of a compile under way: an event that is set when it is done
+    cdef public object error  # why state is FAILED
+    cdef object __weakref__
+
+ctypedef struct step_t:
+    int32_t nbuffers
+    int32_t npatches
+    int32_t *slots
+    void **buffers
+    int64_t *params
+    int32_t *patches       # pairs: position in params, number of the scalar
+    int64_t units
+    int64_t work
+    int64_t scratch        # bytes of one thread, for the kernel's slots
+    int32_t first_alloc, last_alloc, first_commit, last_commit, first_free, last_free
+
+ctypedef struct slot_t:
+    int32_t kind           # of the memory: leaf where it is another node's value
+    int32_t node
+    int32_t root           # the slot that owns the memory
+    int32_t owner          # root only: 1 where it becomes a Buffer, 0 for plain temporary memory
+    int64_t nbytes
+
+cdef class Plan:
+    cdef readonly tuple programs
+    cdef readonly tuple sites
+    cdef readonly int nsteps
+    cdef readonly int nslots
+    cdef readonly int nnodes
+    cdef step_t *steps
+    cdef slot_t *slots
+    cdef int32_t *events   # slot numbers to allocate, commit and free, a run of them for each step
+    cdef readonly bint in_place
+    cdef void *block
+    cdef int64_t tick
+
+    cdef int prepare(self, bint machine) except -1
+    cdef int32_t step(self, int k, void **memory, const int64_t *scalars, bint machine, charl_error_t *error) except? -1
+
+cdef struct counters_t:
+    int64_t launches
+    int64_t interpreted
+
+cdef counters_t counters
+cdef int64_t parallel_work
+cdef double estimate(Program program, int64_t work, bint machine) noexcept

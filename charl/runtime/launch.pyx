@@ -1,0 +1,287 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+"""Program, a kernel's artefacts, and Plan, the ordered launches of one realization, replayed in C.
+
+The engine walks a Plan's steps: before step k it allocates the slots of that step's alloc run, after it commits those of
+its commit run and frees those of its free run. `Plan.step` does one launch. All of this happens under the engine lock.
+"""
+
+cimport cython
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.string cimport memset
+
+from charl.runtime.abi cimport CHARL_ABI, CHARL_ENOMEM, charl_error_t, charl_kernel_t, charl_launch_t
+from charl.runtime.pool cimport pool_alloc, pool_free
+from charl.runtime.threads cimport num_threads, parallel
+
+cdef extern from *:
+    """
+    /* Kernels run with the default floating-point environment, whatever the host program has set. */
+    #if defined(__x86_64__)
+    #include <xmmintrin.h>
+    typedef unsigned charl_fp_t;
+    static inline charl_fp_t charl_fp_enter(void) {
+        unsigned was = _mm_getcsr();
+        if ((was & ~0x3fu) != 0x1f80u) _mm_setcsr(0x1f80u);
+        return was;
+    }
+    static inline void charl_fp_leave(charl_fp_t was) {
+        if ((was & ~0x3fu) != 0x1f80u) _mm_setcsr(was);
+    }
+    #elif defined(__aarch64__)
+    typedef unsigned long charl_fp_t;
+    static inline charl_fp_t charl_fp_enter(void) {
+        unsigned long was;
+        __asm__ volatile("mrs %0, fpcr" : "=r"(was));
+        if (was) __asm__ volatile("msr fpcr, %0" : : "r"(0ul));
+        return was;
+    }
+    static inline void charl_fp_leave(charl_fp_t was) {
+        if (was) __asm__ volatile("msr fpcr, %0" : : "r"(was));
+    }
+    #else
+    typedef int charl_fp_t;
+    static inline charl_fp_t charl_fp_enter(void) { return 0; }
+    static inline void charl_fp_leave(charl_fp_t was) { (void)was; }
+    #endif
+    """
+    ctypedef int charl_fp_t
+    charl_fp_t charl_fp_enter() nogil
+    void charl_fp_leave(charl_fp_t was) nogil
+
+# Rough nanoseconds of an element operation, which decide about the GIL and about waiting, never about a value.
+cdef double MACHINE_NS = 0.12
+cdef double INTERP_NS = 0.6
+cdef double GIL_NS = 50_000
+
+parallel_work = 65536
+
+cdef char *_scratch = NULL
+cdef int64_t _scratch_bytes = 0
+
+
+@cython.final
+cdef class Program:
+    """One kernel, ready to run: by the interpreter at once, as machine code once `machine` has been told of it."""
+
+    def __init__(self, str text, object kernel):
+        self.text = text
+        self.kernel = kernel
+
+    def interpret(self, entry, code, int64_t registers, owner):
+        """The first tier: addresses of the interpreter's entry point and of the program's bytecode."""
+        self.interp_owner = owner
+        self.interp_fn = <charl_kernel_t><uintptr_t>entry
+        self.interp_code = <const void *><uintptr_t>code
+        self.registers = registers
+
+    def machine(self, address, owner, int tier):
+        """Machine code takes over at the next launch. `owner` keeps it mapped."""
+        old = self.machine_owner  # dropped when no launch can be running it: on return
+        self.machine_fn = <charl_kernel_t><uintptr_t>address
+        self.machine_owner = owner
+        self.tier = tier
+
+    def forget_machine(self):
+        """Back to the interpreter: settings of the compiler have changed."""
+        self.machine_fn = NULL
+        self.machine_owner = None
+        self.tier = 0
+        self.state = IDLE
+        self.job = None
+        self.generation += 1
+
+
+cdef double estimate(Program program, int64_t work, bint machine) noexcept:
+    """Nanoseconds that `work` element operations take on one thread."""
+    if machine and program.machine_fn != NULL:
+        return work * MACHINE_NS
+    return work * INTERP_NS
+
+
+@cython.final
+@cython.no_gc
+cdef class Plan:
+    """steps: (program, slot numbers, modes, params, patches, units, work, scratch, sites) each.
+
+    slots: (kind, node, alias, nbytes) each, as charl.schedule.plan states them; modes are "in", "out" or "inout".
+    """
+
+    def __init__(self, list steps, list slots, int nnodes):
+        cdef int k, j, root, count = 0, total, kind, alias
+        cdef Py_ssize_t bytes_needed
+        cdef char *at
+        self.nsteps, self.nslots, self.nnodes = len(steps), len(slots), nnodes
+        self.programs = tuple([step[0] for step in steps])
+        self.sites = tuple([step[8] for step in steps])
+        bytes_needed = self.nsteps * sizeof(step_t) + self.nslots * (sizeof(slot_t) + 12 * sizeof(int32_t))
+        for _, used, _, params, patches, *_ in steps:
+            bytes_needed += len(used) * 12 + len(params) * 8 + len(patches) * 8 + 64
+        self.block = PyMem_Calloc(1, bytes_needed + 256)
+        if self.block == NULL:
+            raise MemoryError("charl.runtime.launch: no memory for a plan")
+        at = <char *>self.block
+        self.steps = <step_t *>at
+        at += self.nsteps * sizeof(step_t)
+        self.slots = <slot_t *>at
+        at += self.nslots * sizeof(slot_t)
+
+        for k, (kind, node, alias, nbytes) in enumerate(slots):
+            self.slots[k].kind, self.slots[k].node, self.slots[k].nbytes = kind, node, nbytes
+            root = k
+            while slots[root][2] >= 0:
+                root = slots[root][2]
+            self.slots[k].root = root
+            if kind == SLOT_STORE:
+                self.slots[root].owner = 1
+            if kind != SLOT_LEAF and slots[root][0] == SLOT_LEAF:
+                self.in_place = True
+        first = {}
+        last = {}
+        written = {}
+        for k, (_, used, modes, params, patches, units, work, scratch, _) in enumerate(steps):
+            st = &self.steps[k]
+            st.nbuffers, st.npatches = len(used), len(patches)
+            st.params = <int64_t *>at
+            at += len(params) * 8
+            st.buffers = <void **>at
+            at += len(used) * 8
+            st.slots = <int32_t *>at
+            at += len(used) * 4
+            st.patches = <int32_t *>at
+            at += len(patches) * 8
+            at = <char *>((<uintptr_t>at + 7) & ~<uintptr_t>7)
+            for j in range(len(params)):
+                st.params[j] = params[j]
+            for j, (position, number) in enumerate(patches):
+                st.patches[2 * j], st.patches[2 * j + 1] = position, number
+            for j, slot in enumerate(used):
+                root = self.slots[slot].root
+                st.slots[j] = root
+                first.setdefault(root, 0 if self.in_place else k)
+                last[root] = k
+                if modes[j] != "in":
+                    written[slot] = k
+            st.units, st.work = units, work
+            st.scratch = (scratch + 63) // 64 * 64
+        self.events = <int32_t *>at
+        for k in range(self.nslots):
+            if self.slots[k].kind == SLOT_STORE and k not in written:
+                raise ValueError(f"plan: no step writes slot {k}, a result")
+        for k in range(self.nsteps):
+            st = &self.steps[k]
+            st.first_alloc = count
+            for root, when in first.items():
+                if when == k and slots[root][0] != SLOT_LEAF:
+                    self.events[count] = root
+                    count += 1
+            st.last_alloc = st.first_commit = count
+            for slot, when in written.items():
+                if when == k and slots[slot][0] == SLOT_STORE:
+                    self.events[count] = slot
+                    count += 1
+            st.last_commit = st.first_free = count
+            for root, when in last.items():
+                if when == k and slots[root][0] == SLOT_TEMP and not self.slots[root].owner:
+                    self.events[count] = root
+                    count += 1
+            st.last_free = count
+
+    def __dealloc__(self):
+        PyMem_Free(self.block)
+
+    cdef int prepare(self, bint machine) except -1:
+        """Everything that can fail for want of memory, done before a launch overwrites a value."""
+        cdef int64_t threads = num_threads(), needed = 0
+        cdef int k
+        for k in range(self.nsteps):
+            needed = max(needed, self.steps[k].scratch + (<Program>self.programs[k]).registers + 64)
+        needed = (needed + 63) // 64 * 64 * threads
+        if needed > _scratch_bytes and not _grow_scratch(needed):
+            raise MemoryError(f"out of memory: {needed} bytes of scratch space")
+        return 0
+
+    cdef int32_t step(
+        self, int k, void **memory, const int64_t *scalars, bint machine, charl_error_t *error
+    ) except? -1:
+        """Launches step k on the slots' memory; a CHARL_ code. Lets go of the GIL for long launches alone."""
+        cdef step_t *st = &self.steps[k]
+        cdef Program program = <Program>self.programs[k]
+        cdef charl_launch_t launch
+        cdef charl_kernel_t fn
+        cdef int32_t code = 0, threads = 1
+        cdef int64_t per_thread = st.scratch, needed
+        cdef int j
+        cdef charl_fp_t fp
+        if st.units == 0:
+            return 0
+        for j in range(st.npatches):
+            st.params[st.patches[2 * j]] = scalars[st.patches[2 * j + 1]]
+        for j in range(st.nbuffers):
+            st.buffers[j] = memory[st.slots[j]]
+        launch.buffers = st.buffers
+        launch.params = st.params
+        launch.abi = CHARL_ABI
+        launch.thread = 0
+        launch.nthreads = 1
+        launch.reserved = 0
+        counters.launches += 1
+        program.launches += 1
+        if machine and program.machine_fn != NULL:
+            fn = program.machine_fn
+            launch.code = NULL
+        else:
+            fn = program.interp_fn
+            launch.code = program.interp_code
+            per_thread += program.registers
+            counters.interpreted += 1
+        if st.work >= 2 * parallel_work and st.units > 1:
+            threads = <int32_t>min(st.units, min(num_threads(), st.work // max(parallel_work, 1)))
+        per_thread = (per_thread + 63) // 64 * 64
+        needed = per_thread * threads
+        if needed > _scratch_bytes and not _grow_scratch(needed):
+            return CHARL_ENOMEM
+        launch.scratch = _scratch
+        launch.scratch_bytes = per_thread
+        if estimate(program, st.work, machine) < threads * GIL_NS:
+            fp = charl_fp_enter()
+            if threads == 1:
+                code = fn(&launch, 0, st.units)
+            else:
+                code = parallel(fn, &launch, st.units, threads)
+            charl_fp_leave(fp)
+        else:
+            owner = program.machine_owner  # a faster tier may take its place meanwhile
+            with nogil:
+                fp = charl_fp_enter()
+                if threads == 1:
+                    code = fn(&launch, 0, st.units)
+                else:
+                    code = parallel(fn, &launch, st.units, threads)
+                charl_fp_leave(fp)
+        if code:
+            error[0] = launch.error
+        return code
+
+
+cdef bint _grow_scratch(int64_t needed) noexcept:
+    """Scratch is one block for the process: launches happen one at a time."""
+    global _scratch, _scratch_bytes
+    cdef char *grown = <char *>pool_alloc(needed)
+    if grown == NULL:
+        return False
+    if _scratch != NULL:
+        pool_free(_scratch, _scratch_bytes)
+    _scratch, _scratch_bytes = grown, needed
+    return True
+
+
+def set_parallel_work(int64_t work):
+    """Element operations that each thread must at least get."""
+    global parallel_work
+    parallel_work = max(work, 1)
+
+
+def counts():
+    """(launches, launches that the interpreter served) in this process."""
+    return counters.launches, counters.interpreted

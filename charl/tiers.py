@@ -1,0 +1,107 @@
+"""Tiers of a Program: the interpreter at once, machine code from LLVM behind it, optimised fully once hot.
+
+The engine's slow half: it decides when a compile starts and whether a launch waits for one. All functions but `drain`
+are called with the engine lock held; a finished compile reports on the compile thread, with the GIL.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import weakref
+from pathlib import Path
+
+from charl.codegen import bytecode, llvm
+from charl.codegen.host import Host
+from charl.core.errors import BackendUnavailable
+from charl.core.settings import config
+from charl.runtime import interp, jit
+from charl.runtime.launch import Program
+
+IDLE, QUEUED, FAILED = 0, 1, 2  # Program.state
+QUICK, FULL = 1, 2  # Program.tier
+clock = time.perf_counter_ns
+
+# What a quick compile took, queueing included, as a running mean; the first one also loads LLVM.
+_latency_ns = 250e6
+
+
+def interpret(program: Program) -> None:
+    """Gives a new Program its first tier."""
+    code = interp.Bytecode(bytecode.encode(program.kernel))
+    program.interpret(interp.ENTRY, code.address, code.scratch_bytes, code)
+
+
+def submit(program: Program) -> None:
+    """Queues the next tier's compile of an idle Program."""
+    tier = QUICK if program.tier == 0 else FULL
+    kernel, started = program.kernel, clock()
+    held = weakref.ref(program)
+    generation = program.generation
+
+    def make_text() -> str:
+        return llvm.emit(kernel, Host(*jit.machine()), ("quick", "full")[tier - 1])
+
+    def done(address: int, owner: object) -> None:
+        """Takes code into use; called again if the code moves."""
+        global _latency_ns
+        target = held()
+        if target is None or target.generation != generation or tier < target.tier:
+            return
+        if target.tier == 0:
+            _latency_ns += (clock() - started - _latency_ns) / 4
+        target.machine(address, owner, tier)
+        target.state, target.job = IDLE, None
+
+    program.state = QUEUED
+    program.job = jit.submit(program.text, make_text, done, tier=("quick", "full")[tier - 1])
+
+
+def wait(program: Program, interpreted_ns: float) -> None:
+    """Waits for a queued Program where the settings say so, or where that is cheaper than interpreting now."""
+    job = program.job
+    if job is None:
+        return
+    if not job.finished:
+        if config.backend != "llvm" and config.wait != "always":
+            if config.wait == "never" or interpreted_ns < 2 * _latency_ns:
+                return
+        job.wait()
+    if job.error is not None and program.job is job:
+        program.state, program.job, program.error = FAILED, None, job.error
+
+
+def unavailable(program: Program) -> None:
+    """Under backend "llvm", a Program without machine code is an error that says why."""
+    raise BackendUnavailable(f"backend llvm: {program.error}")
+
+
+def drain() -> None:
+    """Returns once no compile is queued or running. Awaited without the engine lock."""
+    jit.drain()
+
+
+def counts() -> dict:
+    """What the compiler did in this process."""
+    return jit.counters()
+
+
+# CHARL_DEBUG and CHARL_DUMP
+
+
+def show(text: object) -> None:
+    """Prints to stderr, or writes a numbered file into config.dump."""
+    global _dumped
+    if config.dump:
+        _dumped += 1
+        folder = Path(config.dump)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{_dumped:05d}.txt").write_text(f"{text}\n")
+    else:
+        print(text, file=sys.stderr)
+
+
+def report(program: Program, nanoseconds: int, tier: int, units: int) -> None:
+    """One launch: level 1 of CHARL_DEBUG."""
+    name = ("interpreter", "quick", "full")[tier]
+    show(f"launch {units} units, {name}, {nanoseconds / 1e3:.1f} us\n{program.text}")
