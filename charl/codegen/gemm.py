@@ -1,0 +1,318 @@
+"""Matrix products in LLVM text: BLIS's loops around a packed micro-kernel.
+
+A launch's units are walked in runs: i tiles of one j tile, as one stretch of rows. For a run
+
+    for each block of KC along k
+      pack the columns of rhs into panels [k][nr]       (read where it lies, if few rows use it)
+      for each block of PACK_I rows
+        pack the rows of lhs into panels [k][mr]
+        for each panel of rhs, for each panel of lhs
+          micro-kernel: mr x nr sums in registers       -> stored, or added to those before
+        after the last block of k: the epilogue over these rows
+
+The sums lie in the output itself where the epilogue has a store of the product's dtype, contiguous
+along j, into a buffer that nothing else reads or writes; in scratch otherwise. At the edges a
+micro-kernel of half the rows or of one vector writes to a spare tile, whose valid part is taken.
+None of this changes a bit: an element's value depends on k and KC alone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from charl.codegen.body import Body, Operand, Region
+from charl.codegen.host import Host
+from charl.codegen.micro import (
+    MERGE,
+    MICRO,
+    OVERRUN,
+    PACK,
+    Functions,
+    add,
+    least,
+    mul,
+    repeat,
+    run,
+    sub,
+    tile_of,
+)
+from charl.codegen.text import Code, iota, vector
+from charl.schedule.kernel import (
+    KC,
+    PACK_I,
+    TILE_I,
+    TILE_J,
+    Access,
+    Contract,
+    Instr,
+    Kernel,
+    Stage,
+)
+
+DIRECT_ROWS = 96  # fewer rows than this read a row-major rhs unpacked: 1.1 to 2 times as fast
+SPARE = 4096  # elements of scratch between the packed panels and the sums
+TILE = {"rhs": 0, "lhs": KC * TILE_J, "spare": KC * (TILE_J + PACK_I) + OVERRUN,
+        "sums": KC * (TILE_J + PACK_I) + SPARE}  # fmt: skip  # where things lie in scratch
+
+
+class Run(NamedTuple):
+    """Rows [i0, i1) and columns [j0, j1) of one batch item; operands of the text."""
+
+    outer: list[str]
+    i0: str
+    i1: str
+    j0: str
+    j1: str
+    columns: str
+    unpacked: str  # so many of the columns, in whole panels of rhs, are read where they lie
+    lhs: str  # address at row 0
+    rhs: str  # at column j0
+    home: str | None  # of the sums at row 0, column j0
+
+
+def emit(contract: Contract, host: Host, tier: str) -> str:
+    """The module's text; tier "quick" has one micro-kernel, "full" has those for edges too."""
+    return Gemm(contract, host, tier).text()
+
+
+class Gemm(Body):
+    """Writes one Contract. As a Body it is the epilogue: a kernel of rows (outer, i) along j."""
+
+    def __init__(self, contract: Contract, host: Host, tier: str):
+        rows = (*contract.outer, contract.i)
+        stages = (Stage(True, contract.epilogue),)
+        super().__init__(Kernel(contract.args, rows, contract.j, "row", None, stages), host)
+        self.contract, self.full = contract, tier == "full"
+        self.tile = tile_of(contract.dtype, host)
+        self.width = self.tile.lanes
+        self.functions = Functions(self.module, self.ops, contract.dtype, self.tile)
+        self.at = self.functions.at
+        self.home = home_of(contract)
+        # a number of rows that are packed at once
+        self.step = PACK_I // self.tile.mr * self.tile.mr
+
+    def text(self) -> str:
+        mr, nv, _ = self.tile
+        (li, _, lk), (_, rj, rk) = self.contract.lhs.strides[-3:], self.contract.rhs.strides[-3:]
+        for rows in (mr, mr // 2):
+            for vectors in (nv, 1):
+                if self.full or (rows, vectors) == (mr, nv):
+                    self.functions.micro(self._micro(rows, vectors), rows, vectors)
+        self.functions.pack("@pack_lhs", mr, li, lk)
+        self.functions.pack("@pack_rhs", self.tile.nr, rj, rk)
+        if self.home:
+            self.functions.merge("@merge")
+        code = Code(self.module, "start")
+        code.when(code.op("icmp slt i64 %begin, %end"), self._runs)
+        code.do("ret i32 0")
+        head = "define i32 @kernel(ptr %launch, i64 %begin, i64 %end) nounwind {"
+        entry = ["entry:", *self.entry.lines, "  br label %start", "start:"]
+        return self.module.text("\n".join([head, *entry, *code.lines, "}"]))
+
+    def _micro(self, rows: int, vectors: int) -> str:
+        return f"@micro_{rows}_{vectors}" if self.full else "@micro"
+
+    def scratch(self, name: str) -> str:
+        def place() -> str:
+            return self.at(self.entry, self.once("scratch", load), str(TILE[name]))
+
+        def load() -> str:
+            return self.entry.op(f"load ptr, ptr {self.entry.op(self.launch('scratch'))}")
+
+        return self.once(("scratch", name), place)
+
+    # -- from units to runs
+
+    def _runs(self, code: Code) -> None:
+        axes = [(self.contract.i, TILE_I, self.tile.mr), (self.contract.j, TILE_J, self.tile.nr)]
+
+        def cover(extent: str, width: int) -> str:
+            return code.op(f"udiv i64 {add(code, extent, str(width - 1))}, {width}")
+
+        extents = [self.int(axis.extent) for axis, _, _ in axes]
+        tiles = [cover(extent, size) for extent, (_, size, _) in zip(extents, axes)]
+        panels = [cover(extent, width) for extent, (_, _, width) in zip(extents, axes)]
+
+        def edge(code: Code, axis: int, tile: str) -> str:
+            """Where a tile begins: tiles share the axis's panels evenly."""
+            panel = code.op(f"udiv i64 {mul(code, tile, panels[axis])}, {tiles[axis]}")
+            return least(code, mul(code, panel, str(axes[axis][2])), extents[axis])
+
+        def column(code: Code, number: str) -> None:
+            """What lies in [begin, end) of a j tile; these are counted through the batch."""
+            before = mul(code, number, tiles[0])
+            first = sub(code, "%begin", before)
+            first = code.call("llvm.smax.i64", "i64", ("i64", first), ("i64", "0"))
+            stop = least(code, sub(code, "%end", before), tiles[0])
+            item, tile = (code.op(f"{op} i64 {number}, {tiles[1]}") for op in ("udiv", "urem"))
+            outer: list[str] = []
+            for axis in reversed(self.contract.outer):
+                extent = self.int(axis.extent)
+                outer.insert(0, code.op(f"urem i64 {item}, {extent}"))
+                item = code.op(f"udiv i64 {item}, {extent}")
+            rows = [edge(code, 0, i) for i in (first, stop)]
+            columns = [edge(code, 1, j) for j in (tile, add(code, tile, "1"))]
+            self._run(code, outer, *rows, *columns)
+
+        first = code.op(f"udiv i64 %begin, {tiles[0]}")
+        last = code.op(f"udiv i64 {sub(code, '%end', '1')}, {tiles[0]}")
+        code.loop(first, add(code, last, "1"), 1, column)
+
+    def _place(self, code: Code, access: Access, outer: list[str]) -> str:
+        """The address of an access at i = j = k = 0."""
+        index = self.affine(code, access.offset, access.strides, outer)
+        return self.at(code, self.buffer(access.arg), index)
+
+    def _run(self, code: Code, outer: list[str], i0: str, i1: str, j0: str, j1: str) -> None:
+        contract, nr = self.contract, str(self.tile.nr)
+        columns, unpacked = sub(code, j1, j0), "0"
+        rj = self.int(contract.rhs.strides[-2])
+        if rj == "1":
+            few = code.op(f"icmp slt i64 {sub(code, i1, i0)}, {DIRECT_ROWS}")
+            whole = mul(code, code.op(f"udiv i64 {columns}, {nr}"), nr)
+            unpacked = code.op(f"select i1 {few}, i64 {whole}, i64 0")
+        lhs, rhs = (self._place(code, access, outer) for access in (contract.lhs, contract.rhs))
+        rhs = self.at(code, rhs, mul(code, j0, rj))
+        home = self.at(code, self._place(code, self.home.attr, outer), j0) if self.home else None
+        this = Run(outer, i0, i1, j0, j1, columns, unpacked, lhs, rhs, home)
+        if home:
+            self._products(code, this, i0, i1)
+            return
+        # scratch holds the sums of so many rows
+        code.loop(i0, i1, self.step, lambda c, i: (
+            self._products(c, this, i, least(c, add(c, i, str(self.step)), i1))))  # fmt: skip
+
+    # -- the loops around the micro-kernel
+
+    def _products(self, code: Code, this: Run, i0: str, i1: str) -> None:
+        """All of k for rows [i0, i1)."""
+        li, _, lk = (self.int(stride) for stride in self.contract.lhs.strides[-3:])
+        _, rj, rk = (self.int(stride) for stride in self.contract.rhs.strides[-3:])
+        extent = self.int(self.contract.k.extent)
+
+        def block(code: Code, p: str) -> None:
+            depth = least(code, sub(code, extent, p), str(KC))
+            rhs = self.at(code, this.rhs, mul(code, p, rk))
+            source = self.at(code, rhs, mul(code, this.unpacked, rj))
+            packed = self.at(code, self.scratch("rhs"), mul(code, this.unpacked, depth))
+            count = sub(code, this.columns, this.unpacked)
+            run(code, "@pack_rhs", PACK, packed, source, rj, rk, count, depth)
+            more = code.op(f"icmp ne i64 {p}, 0")
+            last = code.op(f"icmp eq i64 {add(code, p, depth)}, {extent}")
+
+            def rows(code: Code, i: str) -> None:
+                lhs = self.at(code, this.lhs, add(code, mul(code, i, li), mul(code, p, lk)))
+                count = least(code, sub(code, i1, i), str(self.step))
+                run(code, "@pack_lhs", PACK, self.scratch("lhs"), lhs, li, lk, count, depth)
+                sums = self._sums(code, this, i)
+                self._panels(code, this, rhs, sums, count, depth, more)
+                if not self._is_plain():
+                    code.when(last, lambda c: self._epilogue(c, this, sums, i, count))
+
+            code.loop(i0, i1, self.step, rows)
+
+        code.loop("0", extent, KC, block)
+
+    def _sums(self, code: Code, this: Run, row: str) -> tuple[str, str]:
+        """Where the sums of a row lie, from column j0 on, and the way to the next row's."""
+        if not self.home:
+            return self.scratch("sums"), str(TILE_J)
+        stride = self.int(self.home.attr.strides[-2])
+        return self.at(code, this.home, mul(code, row, stride)), stride
+
+    def _panels(self, code: Code, this: Run, rhs: str, sums, count, depth, more) -> None:
+        """The packed rows, `count` of them, against all columns of the run."""
+        mr, nv, lanes = self.tile
+        nr, (c0, ldc) = str(self.tile.nr), sums
+
+        def panel(code: Code, j: str) -> None:
+            wide = least(code, sub(code, this.columns, j), nr)
+            b, ldb = self.at(code, self.scratch("rhs"), mul(code, j, depth)), nr
+            if this.unpacked != "0":
+                there = code.op(f"icmp slt i64 {j}, {this.unpacked}")
+                b = code.op(f"select i1 {there}, ptr {self.at(code, rhs, j)}, ptr {b}")
+                rk = self.int(self.contract.rhs.strides[-1])
+                ldb = code.op(f"select i1 {there}, i64 {rk}, i64 {nr}")
+            narrow = code.op(f"icmp sle i64 {wide}, {lanes}")
+            whole, half = (
+                code.op(f"select i1 {narrow}, ptr {self._micro(r, 1)}, ptr {self._micro(r, nv)}")
+                for r in (mr, mr // 2)
+            )
+
+            def tile(code: Code, i: str) -> None:
+                high = least(code, sub(code, count, i), str(mr))
+                low = code.op(f"icmp sle i64 {high}, {mr // 2}")
+                micro = code.op(f"select i1 {low}, ptr {half}, ptr {whole}")
+                a = self.at(code, self.scratch("lhs"), mul(code, i, depth))
+                c = self.at(code, c0, add(code, mul(code, i, ldc), j))
+                if not self.home:  # scratch has room for whole tiles
+                    run(code, micro, MICRO, a, b, ldb, depth, c, ldc, more)
+                    return
+                spare = self.scratch("spare")
+                full = code.op(f"icmp eq i64 {mul(code, high, wide)}, {mr * self.tile.nr}")
+                to = code.op(f"select i1 {full}, ptr {c}, ptr {spare}")
+                ldt = code.op(f"select i1 {full}, i64 {ldc}, i64 {nr}")
+                adds = code.op(f"and i1 {full}, {more}")
+                run(code, micro, MICRO, a, b, ldb, depth, to, ldt, adds)
+                code.when(code.op(f"xor i1 {full}, true"), lambda code: (
+                    run(code, "@merge", MERGE, spare, c, ldc, high, wide, more)))  # fmt: skip
+
+            code.loop("0", count, mr, tile)
+
+        code.loop("0", this.columns, self.tile.nr, panel)
+
+    # -- the epilogue
+
+    def _is_plain(self) -> bool:
+        """Whether the sums are the result, and lie where they belong."""
+        return self.home is not None and len(self.contract.epilogue) == 2
+
+    def _epilogue(self, code: Code, this: Run, sums, first: str, count: str) -> None:
+        """What becomes of finished sums, for `count` rows from row `first`."""
+        stage = Stage(True, self.contract.epilogue[1:])
+        (c0, ldc), dtype = sums, self.contract.dtype
+
+        def row(code: Code, i: str) -> None:
+            line = self.at(code, c0, mul(code, sub(code, i, first), ldc))
+            before, walk = (
+                Code(self.module, code.label),
+                Code(self.module, self.module.name("walk")),
+            )
+            start, fixed = walk.label, {}
+
+            def lanes(code: Code, j: str, mask: str | None) -> None:
+                place = self.at(code, line, sub(code, j, this.j0))
+                value = self.ops.load(code, dtype, place, self.width, mask)
+                self.values[0] = Operand(value, dtype, True, False)
+                at = Region(code, before, self.width, mask, [*this.outer, i], j, fixed)
+                self.stage(at, stage, 1)
+
+            self._vectors(walk, this.j0, this.j1, lanes)
+            code.lines += [*before.lines, f"  br label %{start}", f"{start}:", *walk.lines]
+            code.label = walk.label
+
+        code.loop(first, add(code, first, count), 1, row)
+
+    def _vectors(self, code: Code, first: str, stop: str, body) -> None:
+        """`body(code, index, mask)` for index first, first + width, ... below stop."""
+        width, full = self.width, vector("i64", self.width)
+        whole = code.op(f"and i64 {sub(code, stop, first)}, {-width}")
+        end = add(code, first, whole)
+
+        def tail(code: Code) -> None:
+            left = repeat(code, "i64", sub(code, stop, end), width)
+            body(code, end, code.op(f"icmp sgt {full} {left}, {iota(width)}"))
+
+        code.loop(first, end, width, lambda c, j: body(c, j, None))
+        code.when(code.op(f"icmp slt i64 {end}, {stop}"), tail)
+
+
+def home_of(contract: Contract) -> Instr | None:
+    """The store whose place can hold the sums until the epilogue has made what belongs there."""
+    for instr in contract.epilogue:
+        if instr.op == "store" and instr.dtype == contract.dtype and instr.attr.strides[-1] == 1:
+            arg = instr.attr.arg
+            uses = [i for i in contract.epilogue if i.op == "store" and i.attr.arg == arg]
+            if contract.args[arg].mode == "out" and len(uses) == 1:
+                return instr
+    return None
