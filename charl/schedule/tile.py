@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from charl.core.dtypes import BY_SHORT
 from charl.ops.table import OPS
-from charl.schedule.kernel import COLUMNS, KC, TILE_I, TILE_J, UNIT, Kernel
+from charl.schedule.kernel import COLUMNS, KC, PACK_I, TILE_I, TILE_J, UNIT, Kernel
 from charl.schedule.sizes import Number, ceildiv, product, value
 
 TINY = 8  # an inner axis shorter than this makes poor use of vectors
@@ -70,5 +70,5 @@ def contract_work(outer: Sequence[Number], i: Number, j: Number, k: Number) -> N
 
 
 def contract_scratch(dtype: str) -> int:
-    elements = TILE_I * KC + KC * TILE_J + TILE_I * TILE_J + SPARE
+    elements = (KC + PACK_I) * TILE_J + KC * PACK_I + SPARE
     return elements * BY_SHORT[dtype].itemsize
