@@ -26,9 +26,9 @@ JOBS = min(2, os.cpu_count() or 1)
 
 # C state lives in one module each; other modules reach it through that module's .pxd.
 C_SOURCES = {
-    "charl.runtime.pool": ["csrc/pool.c"],
+    "charl.runtime.pool": ["csrc/pool*.c"],
     "charl.runtime.threads": ["csrc/threads.c"],
-    "charl.runtime.interp": ["csrc/interp.c", "csrc/loops*.c"],
+    "charl.runtime.interp": ["csrc/interp*.c", "csrc/fold.c", "csrc/contract.c", "csrc/loops*.c"],
 }
 # Integers wrap and floats follow IEEE op by op: docs/architecture.md, "Promises".
 CFLAGS = [
