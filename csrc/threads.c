@@ -1,9 +1,10 @@
 /* threads.c: workers that each wait on a word of their own, and one launch at a time.
  *
- * A launch posts a range to each worker it wants (word = POSTED) and wakes the parked ones. Whoever moves the word
- * from POSTED to IDLE has claimed the range: the worker, or the caller when it is done with its own. So a worker that
- * is slow to wake delays nobody. Nothing of a launch is read before its range is claimed, and the launch cannot end
- * before every claimed range is counted off in `pending`: the fields of `job` are stable whenever they are read.
+ * A launch posts a range to each worker it wants (word = POSTED) and wakes the parked ones.
+ * Whoever moves the word from POSTED to IDLE has claimed the range: the worker, or the caller
+ * when it is done with its own. So a worker that is slow to wake delays nobody. Nothing of a
+ * launch is read before its range is claimed, and the launch cannot end before every claimed
+ * range is counted off in `pending`: the fields of `job` are stable whenever they are read.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -33,7 +34,8 @@ enum { WORKER_SPINS = 2000, CALLER_SPINS = 4000, STACK_BYTES = 4 << 20 };
 
 typedef _Atomic uint32_t word_t;
 
-/* One range of the current launch, and the worker that stands ready for it. Slot 0 is the caller's. */
+/* One range of the current launch, and the worker that stands ready for it. Slot 0 is the
+ * caller's. */
 typedef struct slot_t {
     _Alignas(128) word_t word;
     word_t parked;
@@ -48,13 +50,13 @@ static struct {
     charl_kernel_t fn;
     int64_t units;
     int32_t ranges;
-    int32_t spins; /* how often an idle worker looks before it parks */
+    int32_t spins;                /* how often an idle worker looks before it parks */
     _Alignas(128) word_t pending; /* ranges posted and not done */
     word_t caller_parked;
 } job;
 
 static atomic_flag launching = ATOMIC_FLAG_INIT; /* held by the launch that uses slots and job */
-static int32_t workers;                          /* slots 1..workers have a thread; guarded by `launching` */
+static int32_t workers; /* slots 1..workers have a thread; guarded by `launching` */
 static _Atomic int32_t thread_limit = 1;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int32_t cpus = 1;
@@ -76,9 +78,7 @@ static void wait_while(word_t *word, uint32_t value) {
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
 }
 
-static void wake(word_t *word) {
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-}
+static void wake(word_t *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0); }
 
 static void reset_waiting(void) {}
 #else
@@ -130,13 +130,9 @@ static inline void leave_default_fp(uint64_t old) {
     if (old) __asm__ volatile("msr fpcr, %0" ::"r"(old));
 }
 #else
-static inline int enter_default_fp(void) {
-    return 0;
-}
+static inline int enter_default_fp(void) { return 0; }
 
-static inline void leave_default_fp(int old) {
-    (void)old;
-}
+static inline void leave_default_fp(int old) { (void)old; }
 #endif
 
 /* The kernel with a default environment; launches from inside it run serially. */
@@ -169,12 +165,14 @@ static bool claim(slot_t *slot) {
 
 /* Counts off a range that is done. */
 static void finish_range(void) {
-    if (atomic_fetch_sub(&job.pending, 1) == 1 && atomic_load(&job.caller_parked)) wake(&job.pending);
+    if (atomic_fetch_sub(&job.pending, 1) == 1 && atomic_load(&job.caller_parked))
+        wake(&job.pending);
 }
 
 /* ---- workers ---- */
 
-/* Waits until the slot's word is not IDLE. The order (parked, then the word) pairs with post's (word, then parked). */
+/* Waits until the slot's word is not IDLE. The order (parked, then the word) pairs with post's
+ * (word, then parked). */
 static uint32_t await_word(slot_t *slot, int32_t turns) {
     uint32_t word;
     while (turns-- > 0) {
@@ -234,8 +232,8 @@ static int32_t start_workers(int32_t wanted) {
     return workers;
 }
 
-/* At exit. Keeps `launching`, so that whoever still launches runs serially; a launch that is on its way is left
- * alone, and ends with the process. */
+/* At exit. Keeps `launching`, so that whoever still launches runs serially; a launch that is on
+ * its way is left alone, and ends with the process. */
 static void stop_workers(void) {
     if (atomic_flag_test_and_set(&launching)) return;
     for (int32_t t = 1; t <= workers; t++) post(&slots[t], QUIT);
@@ -289,7 +287,8 @@ static void await_workers(int32_t turns) {
     atomic_store(&job.caller_parked, 0);
 }
 
-static int32_t run_ranges(charl_kernel_t fn, charl_launch_t *launch, int64_t units, int32_t ranges) {
+static int32_t run_ranges(charl_kernel_t fn, charl_launch_t *launch, int64_t units,
+                          int32_t ranges) {
     job.fn = fn;
     job.units = units;
     job.ranges = ranges;
@@ -318,7 +317,8 @@ static int32_t run_ranges(charl_kernel_t fn, charl_launch_t *launch, int64_t uni
     return CHARL_OK;
 }
 
-int32_t charl_parallel(charl_kernel_t fn, charl_launch_t *launch, int64_t units, int32_t max_threads) {
+int32_t charl_parallel(charl_kernel_t fn, charl_launch_t *launch, int64_t units,
+                       int32_t max_threads) {
     if (units <= 0) return CHARL_OK;
     int32_t ranges = charl_num_threads();
     if (ranges > max_threads) ranges = max_threads;
@@ -327,7 +327,8 @@ int32_t charl_parallel(charl_kernel_t fn, charl_launch_t *launch, int64_t units,
     pthread_once(&once, start_up);
     if (atomic_flag_test_and_set(&launching)) return run_serially(fn, launch, units);
     ranges = start_workers(ranges - 1) + 1;
-    int32_t code = ranges > 1 ? run_ranges(fn, launch, units, ranges) : run_serially(fn, launch, units);
+    int32_t code =
+        ranges > 1 ? run_ranges(fn, launch, units, ranges) : run_serially(fn, launch, units);
     atomic_flag_clear(&launching);
     return code;
 }

@@ -27,4 +27,6 @@ cdef extern from "charl.h" nogil:
         int32_t nthreads
         int32_t reserved
 
-    ctypedef int32_t (*charl_kernel_t)(charl_launch_t *launch, int64_t begin, int64_t end) noexcept nogil
+    ctypedef int32_t (*charl_kernel_t)(
+        charl_launch_t *launch, int64_t begin, int64_t end
+    ) noexcept nogil

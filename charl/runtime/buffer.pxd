@@ -1,5 +1,5 @@
 cdef class Buffer:
-    """Memory of a value. Owned by the pool where `lender` is None; else the lender's, kept alive."""
+    """Memory of a value: the pool's where `lender` is None, else the lender's, kept alive."""
 
     cdef void* data  # never NULL
     cdef readonly size_t nbytes

@@ -12,12 +12,12 @@ from charl.runtime.pool import shortage, trim
 cdef void* EMPTY = pool_alloc(0)
 
 
-# no_gc: a Buffer's one reference is its lender, and a lender that refers back to its own Buffer leaks.
+# no_gc: the one reference is the lender; one that refers back to its own Buffer leaks.
 @cython.final
 @cython.no_gc
 @cython.freelist(256)
 cdef class Buffer:
-    """`nbytes` of memory at `address`, 64-byte aligned where the pool owns it. Made by buffer_new."""
+    """`nbytes` bytes at `address`, 64-byte aligned where the pool owns them: see buffer_new."""
 
     def __cinit__(self):
         self.data = EMPTY
@@ -51,7 +51,11 @@ cdef void* alloc_hard(size_t nbytes) except NULL:
 
 
 cpdef Buffer buffer_new(size_t nbytes):
-    """A Buffer of nbytes that the pool owns, not cleared. Raises MemoryError that says who holds the memory."""
+    """A Buffer of nbytes that the pool owns, not cleared.
+
+    Raises MemoryError, which names the largest live blocks, once garbage is collected and cached
+    memory given back.
+    """
     cdef Buffer buffer = Buffer.__new__(Buffer)
     cdef void* data = pool_alloc(nbytes)
     buffer.data = data if data is not NULL else alloc_hard(nbytes)
@@ -60,7 +64,7 @@ cpdef Buffer buffer_new(size_t nbytes):
 
 
 cdef Buffer buffer_borrow(void* data, size_t nbytes, object lender):
-    """A Buffer on the lender's memory, which keeps the lender alive and never frees the memory itself."""
+    """A Buffer on the lender's memory. It keeps the lender alive and frees nothing itself."""
     if lender is None:
         raise ValueError("buffer_borrow: lender is None, must be the object that owns the memory")
     if data is NULL and nbytes:

@@ -1,4 +1,4 @@
-"""The pool that every Buffer's memory comes from (csrc/pool.c): statistics, limit, trim, fault injection."""
+"""The memory of every Buffer (csrc/pool.c): statistics, limit, trim, fault injection."""
 
 from libc.stdint cimport int64_t, uint64_t
 
@@ -37,11 +37,11 @@ cdef void pool_free(void* block, size_t nbytes) noexcept nogil:
 
 
 def stats() -> dict:
-    """What the pool holds and has done, as a dict of ints; sizes in bytes, rounded up to whole blocks.
+    """What the pool holds and has done: a dict of ints, sizes in bytes of whole blocks.
 
-    in_use: live. cached: held for reuse. peak: the most that was out at once (threads' caches of small blocks
-    included). limit: on what is out, 0 where there is none. allocations; hits: those that asked the system for
-    nothing; failures. bad_frees: frees of what was not allocated; anything but 0 is a bug of charl.
+    in_use: live. cached: held for reuse. peak: the most that was out at once, threads' caches of
+    small blocks included. limit: on what is out, 0 for none. allocations; hits: those that asked
+    the system for nothing; failures. bad_frees: of what was not allocated: a bug of charl if not 0.
     """
     cdef charl_pool_stats_t s
     with nogil:
@@ -79,7 +79,7 @@ def fail_after(int64_t successes, int64_t failures=-1) -> None:
 
 
 def largest() -> tuple[list[int], int]:
-    """The sizes in bytes of the largest live blocks, largest first, and how many such blocks are live.
+    """Sizes in bytes of the largest live blocks, largest first, and how many blocks qualify.
 
     Only blocks over 2 MiB are looked at, and five at most are listed.
     """
@@ -101,7 +101,7 @@ def readable(nbytes: int) -> str:
 
 
 def shortage(nbytes: int) -> str:
-    """The text of the MemoryError for a block of nbytes: what was asked, what is out, who holds the most."""
+    """The text of a MemoryError: what was asked, what is out, how large the largest blocks are."""
     now = stats()
     limit = readable(now["limit"]) if now["limit"] else "none"
     sizes, live = largest()

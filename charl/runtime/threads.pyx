@@ -1,4 +1,4 @@
-"""The threads that launches run on (csrc/threads.c): how many, and `parallel` for the rest of the house."""
+"""The threads that launches run on (csrc/threads.c): `parallel`, and how many there are."""
 
 from libc.stdint cimport int32_t, int64_t
 
@@ -58,8 +58,10 @@ def folder_cpus(folder: str) -> float | None:
     return cpus if cpus > 0 else None
 
 
-def quota_cpus(membership: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgroup") -> float | None:
-    """The least number of CPUs that this process's cgroups and all above them grant; None: no bound."""
+def quota_cpus(
+    membership: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgroup"
+) -> float | None:
+    """The fewest CPUs that one of this process's cgroups, or one above, grants; None: no bound."""
     found = []
     for line in read_words(membership):
         number, controllers, path = (line.split(":", 2) + ["", ""])[:3]
@@ -76,14 +78,16 @@ def quota_cpus(membership: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgro
 
 
 def default_num_threads() -> int:
-    """CHARL_NUM_THREADS where set, else as many CPUs as the affinity mask and the cgroup quota allow.
+    """CHARL_NUM_THREADS where set, else the CPUs that the affinity mask and the cgroup quota allow.
 
     Raises ValueError where CHARL_NUM_THREADS is not a number from 1 to MAX_THREADS.
     """
     setting = os.environ.get("CHARL_NUM_THREADS", "").strip()
     if setting:
         if not (setting.isdecimal() and 1 <= int(setting) <= MAX_THREADS):
-            raise ValueError(f"CHARL_NUM_THREADS: {setting!r}, must be a number from 1 to {MAX_THREADS}")
+            raise ValueError(
+                f"CHARL_NUM_THREADS: {setting!r}, must be a number from 1 to {MAX_THREADS}"
+            )
         return int(setting)
     try:
         cpus = len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""Calls into charl's C functions as other extension modules do: through the capsules that Cython exports."""
+"""Calls charl's C functions as other extension modules do: through what Cython exports."""
 
 import ctypes
 
@@ -35,9 +35,7 @@ class Launch(ctypes.Structure):
     ]
 
 
-KERNEL = ctypes.CFUNCTYPE(
-    ctypes.c_int32, ctypes.POINTER(Launch), ctypes.c_int64, ctypes.c_int64
-)
+KERNEL = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(Launch), ctypes.c_int64, ctypes.c_int64)
 PARALLEL = ctypes.CFUNCTYPE(
     ctypes.c_int32, KERNEL, ctypes.POINTER(Launch), ctypes.c_int64, ctypes.c_int32
 )

@@ -1,5 +1,6 @@
-/* stress.c: drives csrc/pool.c and csrc/threads.c without Python. `stress NAME` runs one case, `stress` all of them.
- * Exit status 0: held. Built by test_stress.py, plain and with the sanitizers. */
+/* stress.c: drives csrc/pool.c and csrc/threads.c without Python. `stress NAME` runs one case,
+ * `stress` all of them. Exit status 0: held. Built by test_stress.py, plain and with the
+ * sanitizers. */
 #define _GNU_SOURCE
 #include "pool.h"
 #include "threads.h"
@@ -296,7 +297,8 @@ static void pool_fork(void) {
             (void)stats();
             pthread_t thread;
             pthread_mutex_init(&shared.lock, NULL);
-            memset(shared.block, 0, sizeof shared.block); /* a torn entry is the test's, not the pool's */
+            memset(shared.block, 0,
+                   sizeof shared.block); /* a torn entry is the test's, not the pool's */
             CHECK(!pthread_create(&thread, NULL, pool_worker, (void *)3));
             CHECK(!pthread_join(thread, NULL));
             _exit(0);
@@ -335,12 +337,14 @@ static int32_t launch_counting(int32_t max_threads, int64_t units) {
     int32_t counts[UNITS] = {0}, threads[UNITS];
     _Alignas(64) char scratch[16 * 128];
     void *buffers[2] = {counts, threads};
-    charl_launch_t launch = {.buffers = buffers, .params = &units, .scratch = scratch, .scratch_bytes = 128};
+    charl_launch_t launch = {
+        .buffers = buffers, .params = &units, .scratch = scratch, .scratch_bytes = 128};
     CHECK(charl_parallel(count_units, &launch, units, max_threads) == 0);
     int32_t last = 0;
     for (int64_t unit = 0; unit < units; unit++) {
         CHECK(counts[unit] == 1);
-        CHECK(threads[unit] == last || threads[unit] == last + 1); /* ranges are contiguous and in order */
+        CHECK(threads[unit] == last ||
+              threads[unit] == last + 1); /* ranges are contiguous and in order */
         last = threads[unit];
     }
     CHECK(last < max_threads || (max_threads < 1 && last == 0));
@@ -400,7 +404,8 @@ static void threads_nested(void) {
     for (int32_t n = 1; n <= 8; n++) {
         charl_set_num_threads(n);
         charl_launch_t launch = {0};
-        for (int round = 0; round < 50; round++) CHECK(charl_parallel(launch_again, &launch, 20, 8) == 0);
+        for (int round = 0; round < 50; round++)
+            CHECK(charl_parallel(launch_again, &launch, 20, 8) == 0);
     }
 }
 
@@ -450,7 +455,8 @@ static void threads_fp(void) {
     CHECK(charl_parallel(check_fp, &launch, 100, 4) == 0);
 }
 
-/* Forks with workers idle, then beside another thread's launches; the child launches on its own workers. */
+/* Forks with workers idle, then beside another thread's launches; the child launches on its own
+ * workers. */
 static void threads_fork(void) {
     pthread_t thread;
     charl_set_num_threads(4);
@@ -489,7 +495,8 @@ int main(int argc, char **argv) {
         if (argc > 1 && strcmp(argv[1], cases[k].name) != 0) continue;
         found = true;
 #ifdef __SANITIZE_THREAD__
-        if (cases[k].forks) continue; /* ThreadSanitizer has no threads after a fork beside threads */
+        if (cases[k].forks)
+            continue; /* ThreadSanitizer has no threads after a fork beside threads */
 #endif
         cases[k].run();
         printf("%s held\n", cases[k].name);

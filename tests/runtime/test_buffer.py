@@ -8,15 +8,14 @@ import weakref
 import numpy as np
 import pytest
 
-from charl.runtime import buffer as module
-from charl.runtime import pool
-from charl.runtime.buffer import Buffer, buffer_new
+from charl.runtime import buffer, pool
 from tests.runtime.native import c_function
 
 pytestmark = pytest.mark.sanitize
 MIB = 1 << 20
+buffer_new = buffer.buffer_new
 borrow = c_function(
-    module,
+    buffer,
     "buffer_borrow",
     ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_size_t, ctypes.py_object),
 )
@@ -50,8 +49,8 @@ def test_no_bytes_still_have_an_address():
     empty = buffer_new(0)
     assert empty.nbytes == 0
     assert empty.address % 64 == 0 and empty.address != 0
-    assert Buffer().nbytes == 0
-    assert Buffer().address == empty.address
+    assert buffer.Buffer().nbytes == 0
+    assert buffer.Buffer().address == empty.address
 
 
 def test_borrowed_memory_keeps_the_lender_and_is_not_freed():

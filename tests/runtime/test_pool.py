@@ -6,8 +6,7 @@ import threading
 
 import pytest
 
-from charl.runtime import pool
-from charl.runtime.buffer import buffer_new
+from charl.runtime import buffer, pool
 
 pytestmark = pytest.mark.sanitize
 MIB = 1 << 20
@@ -15,7 +14,7 @@ MIB = 1 << 20
 
 @pytest.fixture(autouse=True)
 def restored():
-    """Every test starts from a trimmed pool, and leaves neither limit nor injection nor a bad free."""
+    """Starts from a trimmed pool; leaves neither limit nor injection nor a bad free."""
     gc.collect()
     pool.trim()
     yield
@@ -26,7 +25,7 @@ def restored():
 
 def test_in_use_follows_what_lives():
     before = pool.stats()["in_use"]
-    blocks = [buffer_new(size) for size in (1, 64, 65, 5000, 70_000, 3 * MIB)]
+    blocks = [buffer.buffer_new(size) for size in (1, 64, 65, 5000, 70_000, 3 * MIB)]
     used = pool.stats()["in_use"] - before
     asked = sum(block.nbytes for block in blocks)
     assert asked <= used <= asked * 1.3 + 64 * len(blocks)
@@ -35,16 +34,16 @@ def test_in_use_follows_what_lives():
 
 
 def test_freed_blocks_are_reused():
-    block = buffer_new(10 * MIB)
+    block = buffer.buffer_new(10 * MIB)
     address = block.address
     del block
     hits = pool.stats()["hits"]
-    assert buffer_new(10 * MIB).address == address
+    assert buffer.buffer_new(10 * MIB).address == address
     assert pool.stats()["hits"] == hits + 1
 
 
 def test_trim_gives_cached_memory_back():
-    buffer_new(10 * MIB)
+    buffer.buffer_new(10 * MIB)
     assert pool.stats()["cached"] >= 10 * MIB
     assert pool.trim() >= 10 * MIB
     assert pool.stats()["cached"] < 10 * MIB
@@ -53,7 +52,7 @@ def test_trim_gives_cached_memory_back():
 def test_peak_is_the_most_that_was_out():
     pool.reset_peak()
     start = pool.stats()["peak"]
-    held = [buffer_new(4 * MIB) for _ in range(3)]
+    held = [buffer.buffer_new(4 * MIB) for _ in range(3)]
     del held[:2]
     assert start + 12 * MIB <= pool.stats()["peak"] <= start + 13 * MIB
     pool.reset_peak()
@@ -63,10 +62,10 @@ def test_peak_is_the_most_that_was_out():
 def test_allocations_and_failures_are_counted():
     before = pool.stats()
     for _ in range(100):
-        buffer_new(128)
+        buffer.buffer_new(128)
     pool.fail_after(0)
     with pytest.raises(MemoryError):
-        buffer_new(128)
+        buffer.buffer_new(128)
     pool.fail_after(-1)
     after = pool.stats()
     assert after["allocations"] == before["allocations"] + 100
@@ -76,28 +75,28 @@ def test_allocations_and_failures_are_counted():
 def test_limit_holds_and_can_be_lifted():
     used = pool.stats()["in_use"]
     pool.set_limit(used + 32 * MIB)
-    kept = buffer_new(20 * MIB)
+    kept = buffer.buffer_new(20 * MIB)
     with pytest.raises(MemoryError):
-        buffer_new(20 * MIB)
+        buffer.buffer_new(20 * MIB)
     del kept
-    kept = buffer_new(30 * MIB)  # what is cached is in nobody's way
+    kept = buffer.buffer_new(30 * MIB)  # what is cached is in nobody's way
     pool.set_limit(0)
-    also = buffer_new(64 * MIB)
+    also = buffer.buffer_new(64 * MIB)
     assert kept.nbytes + also.nbytes <= pool.stats()["in_use"]
 
 
 def test_limit_below_what_is_out_keeps_it():
-    kept = buffer_new(8 * MIB)
+    kept = buffer.buffer_new(8 * MIB)
     pool.set_limit(1)
     with pytest.raises(MemoryError):
-        buffer_new(8 * MIB)
-    assert buffer_new(0).nbytes == 0
+        buffer.buffer_new(8 * MIB)
+    assert buffer.buffer_new(0).nbytes == 0
     pool.set_limit(0)
     assert kept.nbytes == 8 * MIB
 
 
 def test_largest_lists_the_largest():
-    held = [buffer_new(n * MIB) for n in (3, 8, 5, 7, 4, 6, 9)]
+    held = [buffer.buffer_new(n * MIB) for n in (3, 8, 5, 7, 4, 6, 9)]
     sizes, live = pool.largest()
     assert sizes == [n * MIB for n in (9, 8, 7, 6, 5)]
     assert live == len(held)
@@ -111,10 +110,10 @@ def test_every_allocation_can_fail_in_turn(size):
         held = []
         with pytest.raises(MemoryError):
             for _ in range(6):
-                held.append(buffer_new(size))
+                held.append(buffer.buffer_new(size))
         assert len(held) == n
         pool.fail_after(-1)
-        assert buffer_new(size).nbytes == size
+        assert buffer.buffer_new(size).nbytes == size
         held.clear()
         assert pool.stats()["in_use"] == before
 
@@ -127,7 +126,7 @@ def test_threads_allocate_and_free_each_others_blocks():
         try:
             for k in range(3000):
                 size = (seed * 7919 + k * 104729) % (3000 if k % 50 else 3 * MIB)
-                shelf[(seed + k) % 32] = buffer_new(size)
+                shelf[(seed + k) % 32] = buffer.buffer_new(size)
         except BaseException as error:
             errors.append(error)
 
@@ -148,8 +147,8 @@ def test_child_of_a_fork_allocates_while_parents_threads_do():
 
     def work():
         while not stop.is_set():
-            buffer_new(1000)
-            buffer_new(3 * MIB)
+            buffer.buffer_new(1000)
+            buffer.buffer_new(3 * MIB)
 
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
@@ -158,7 +157,7 @@ def test_child_of_a_fork_allocates_while_parents_threads_do():
         for _ in range(10):
             child = os.fork()
             if child == 0:
-                held = [buffer_new(size) for size in (100, 50_000, 5 * MIB)]
+                held = [buffer.buffer_new(size) for size in (100, 50_000, 5 * MIB)]
                 del held
                 pool.trim()
                 os._exit(pool.stats()["bad_frees"])

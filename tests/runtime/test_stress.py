@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = [ROOT / "tests/runtime/stress.c", ROOT / "csrc/pool.c", ROOT / "csrc/threads.c"]
+SOURCES = [
+    ROOT / "tests/runtime/stress.c",
+    *(ROOT / "csrc").glob("pool*.c"),
+    ROOT / "csrc/threads.c",
+]
 FLAGS = {
     "plain": ["-O3"],
     "address,undefined": ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
@@ -37,9 +41,11 @@ def program(request, tmp_path_factory):
     if request.param != "plain":
         empty = folder / "empty.c"
         empty.write_text("int main(void) { return 0; }\n")
-        if run([*build, empty, "-o", folder / "empty"]).returncode or run([folder / "empty"]).returncode:
+        made = run([*build, empty, "-o", folder / "empty"])
+        if made.returncode or run([folder / "empty"]).returncode:
             pytest.skip(f"{compiler} cannot build or run programs with -fsanitize={request.param}")
-    built = run([*build, "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}", *SOURCES, "-o", folder / "stress"])
+    build += ["-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}"]
+    built = run([*build, *SOURCES, "-o", folder / "stress"])
     assert built.returncode == 0, built.stderr
     return folder / "stress", request.param
 

@@ -1,4 +1,4 @@
-"""The thread pool as Python sees it, with Python functions as kernels. Speed and races: stress.c."""
+"""The thread pool as Python sees it, with Python functions as kernels. Races: stress.c."""
 
 import ctypes
 import os
@@ -23,7 +23,7 @@ def restored():
 
 
 def ranges_of(units, max_threads=99, scratch=None):
-    """The ranges a launch was cut into: (thread, nthreads, begin, end), sorted, and the scratch of each."""
+    """The ranges of a launch: (thread, nthreads, begin, end), sorted; and the scratch of each."""
     seen = []
     launch = Launch(scratch=scratch, scratch_bytes=128)
 
