@@ -3,7 +3,7 @@
 Specials are C99's (Annex F). Errors are the largest seen in tests/ops/test_approx.py's random and hard cases.
 """
 
-from charl.ops.floats import FORMATS, INF, NAN, horner, power_of_two, product, sum_any, two_sum
+from charl.ops.floats import FORMATS, INF, NAN, horner, power_of_two, product, sum_any, two_sum, whole
 from charl.ops.table import op
 
 # (exp(r) - 1 - r) / r**2 for |r| <= ln(2)/2; relative error of exp 2**-28.3, 2**-57.9
@@ -50,20 +50,21 @@ def _clamp(b, x, low, high):
 
 
 def _scale(b, y, n):
-    """y * 2**n, rounded once, for |n| up to twice the range of exponents."""
+    """y * 2**n, rounded once, for |n| < 4096 where y * 2**n is near the range of exponents."""
+    n = n + 8192
     half = n >> 1
-    return y * power_of_two(b, half, y.dtype) * power_of_two(b, n - half, y.dtype)
+    return y * power_of_two(b, half - 4096, y.dtype) * power_of_two(b, n - half - 4096, y.dtype)
 
 
 def _reduce_exp(b, x):
-    """x = n*ln(2) + r + d: (n as an integer, as a float, r, d). x is in the range of exp."""
+    """x = n*ln(2) + r + d: (n as in `whole`, n as a float, r, d). x is in the range of exp."""
     f = FORMATS[x.dtype]
     t = b.fma(x, f.log2_e[0], f.magic)
     n = t - f.magic
     r = b.fma(n, -f.ln2[0], x)
     low = n * f.ln2[1]
     s = r - low
-    return b.bitcast(t, f.int) - b.bitcast(b.like(x, f.magic), f.int), n, s, (r - s) - low
+    return whole(b, t), n, s, (r - s) - low
 
 
 def exp(b, x):
@@ -81,26 +82,46 @@ def exp2(b, x):
     x = _clamp(b, x, -(f.bias + f.mantissa + 2.0), f.bias + 2.0)
     t = x + f.magic
     r = x - (t - f.magic)
-    y = b.fma(r * r, horner(b, r, EXP2[x.dtype]), r * f.ln2[0]) + 1
-    return _scale(b, y, b.bitcast(t, f.int) - b.bitcast(b.like(x, f.magic), f.int))
+    high, low = product(b, r, b.like(r, f.ln2[0]))
+    y = (high + b.fma(r * r, horner(b, r, EXP2[x.dtype]), low)) + 1
+    return _scale(b, y, whole(b, t))
 
 
 def expm1(b, x):
     """e**x - 1. Error < 1 ULP; -0 and subnormals kept, -1 at -inf."""
     f = FORMATS[x.dtype]
-    y = _clamp(b, x, -(f.mantissa + 3) * 0.7, (f.bias + 1) * 0.694)
+    y = _clamp(b, x, -(f.mantissa + 3) * 0.7, (f.bias + 1) * 0.69335)
     n, _, r, d = _reduce_exp(b, y)
     s = power_of_two(b, n - 1, x.dtype)  # half of 2**n, which would overflow at the end of the range
-    tail = b.fma(r * r, horner(b, r, EXP[x.dtype]), d)
-    high = b.fma(s, r, s - 0.5)
-    return b.select(b.fabs(x) < f.epsilon / 4, x, b.fma(s, tail, high) * 2)
+    tail = b.fma(r * r, horner(b, r, EXP[x.dtype]), b.fma(d, r, d))
+    base = s - 0.5
+    high, error = two_sum(b, base, s * r)
+    error = error + ((s - base) - 0.5)
+    return b.select(b.fabs(x) < f.epsilon / 4, x, (high + b.fma(s, tail, error)) * 2)
 
 
 def sigmoid(b, x):
-    """1 / (1 + e**-x). Error < 2 ULP; right at both ends: no overflow, no lost gradient."""
-    t = exp(b, -b.fabs(x))
-    r = 1 / (1 + t)
-    return b.select(x >= 0, r, t * r)
+    """1 / (1 + e**-x). Error < 1 ULP; right at both ends: no overflow, no lost gradient.
+
+    With t = e**-|x| it is 1 / (1 + t) for x >= 0, else t / (1 + t).
+    """
+    f = FORMATS[x.dtype]
+    t = _clamp(b, -b.fabs(x), -(f.bias + f.mantissa + 1) * 0.694, 0.0)
+    n, k, r, d = _reduce_exp(b, t)
+    high, low = two_sum(b, b.like(x, 1.0), b.fma(r * r, horner(b, r, EXP[x.dtype]), r))
+    low = b.fma(d, high, low)
+    s = b.select(k < -2 * f.mantissa, 0, power_of_two(b, n, x.dtype))
+    c, c_error = two_sum(b, b.like(x, 1.0), s * high)
+    right = x >= 0
+    y = _quotient(b, b.select(right, 1, high), b.select(right, 0, low), c, b.fma(s, low, c_error))
+    return _scale(b, y, b.select(right, 0, n))
+
+
+def _quotient(b, x, x_error, y, y_error):
+    """(x + x_error) / (y + y_error), rounded almost once. y and 1/y are far from the ends of the range."""
+    r = 1 / y
+    q = x * r
+    return b.fma(b.fma(-q, y, x) + b.fma(-q, y_error, x_error), r, q)
 
 
 # logarithms
@@ -109,15 +130,15 @@ def sigmoid(b, x):
 def _reduce_log(b, x, subnormals=True):
     """x = 2**e * (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), for positive finite x: (e as a float, f)."""
     fmt = FORMATS[x.dtype]
-    lift = 0
+    offset = fmt.magic + fmt.bias
     if subnormals:
         small = x < fmt.tiny
         x = b.select(small, x * 2.0 ** (fmt.mantissa + 1), x)
-        lift = b.select(small, fmt.mantissa + 1, b.const(0, fmt.int))
-    bits = b.bitcast(x, fmt.int) - fmt.sqrt_half
-    e = bits >> fmt.mantissa
+        offset = b.select(small, offset + fmt.mantissa + 1, b.like(x, offset))
+    bits = b.bitcast(x, fmt.uint) + ((fmt.bias << fmt.mantissa) - fmt.sqrt_half)
+    e = b.bitcast((bits >> fmt.mantissa) + b.bitcast(b.like(x, fmt.magic), fmt.uint), x.dtype) - offset
     m = b.bitcast((bits & ((1 << fmt.mantissa) - 1)) + fmt.sqrt_half, x.dtype)
-    return b.cast(e - lift if subnormals else e, x.dtype), m - 1
+    return e, m - 1
 
 
 def _atanh_series(b, f):
@@ -153,15 +174,19 @@ def log1p(b, x):
     return b.select(b.fabs(x) < fmt.epsilon / 4, x, _log_limits(b, x, y, at=-1.0))
 
 
-def _log_base(b, x, scale, two):
-    """e*two + log(1 + f)*scale, with scale and two given as pairs."""
+def _log_pair(b, x):
+    """log(x) as e * ln(2) + (high + low): (e, high, low), for positive finite x."""
     e, f = _reduce_log(b, x)
     h, series = _atanh_series(b, f)
-    h_error = b.fma(f * 0.5, f, -h)
-    top = f - h
-    rest = ((f - top) - h) + (series - h_error)
-    p, p_error = product(b, top, b.like(x, scale[0]))
-    tail = b.fma(rest, scale[0], b.fma(top, scale[1], p_error))
+    high = f - h
+    return e, high, ((f - high) - h) + (series - b.fma(f * 0.5, f, -h))
+
+
+def _log_base(b, x, scale, two):
+    """e*two + log(1 + f)*scale, with scale and two given as pairs."""
+    e, high, low = _log_pair(b, x)
+    p, p_error = product(b, high, b.like(x, scale[0]))
+    tail = b.fma(low, scale[0], b.fma(high, scale[1], p_error))
     if two == (1.0, 0.0):
         q = e
     else:
@@ -181,7 +206,7 @@ def log10(b, x):
     return _log_base(b, x, FORMATS[x.dtype].log10_e, FORMATS[x.dtype].log10_2)
 
 
-def _in_f64(function):
+def in_f64(function):
     """f32 by way of f64: one rounding at the end."""
 
     def expand(b, *operands):
@@ -212,28 +237,29 @@ def _sinh_cosh(b, x, limit):
     f = FORMATS[x.dtype]
     x = b.fabs(x)
     x = b.select(x > limit, limit, x)
-    n, _, r, d = _reduce_exp(b, x)
+    n, k, r, d = _reduce_exp(b, x)
     up = power_of_two(b, n - 3, x.dtype)
-    m = b.select(n > 2 * f.mantissa, 2 * f.mantissa, n)
-    down = power_of_two(b, -3 - m, x.dtype)
-    a, c = up + down, up - down
+    down = power_of_two(b, -3 - b.select(k > 2 * f.mantissa, 2 * f.mantissa, n), x.dtype)
+    a, a_error = two_sum(b, up, down)
+    c, c_error = two_sum(b, up, -down)
     z = r * r
     cosh = z * horner(b, z, COSH[x.dtype])
     sinh = b.fma(r * z, horner(b, z, SINH[x.dtype]), d)
 
-    def combine(p, q):
+    def combine(p, p_error, q, q_error):
         """p*(1 + cosh) + q*(r + sinh); |p| >= |q*r| or p is 0."""
         high, low = product(b, q, r)
         high, error = two_sum(b, p, high)
-        return two_sum(b, high, error + low + b.fma(p, cosh, q * sinh))
+        low = low + b.fma(q_error, r, p_error)
+        return two_sum(b, high, error + (low + b.fma(p, cosh, q * sinh)))
 
-    return combine(c, a), combine(a, c)
+    return combine(c, c_error, a, a_error), combine(a, a_error, c, c_error)
 
 
 def sinh(b, x):
     """Hyperbolic sine. Error < 1 ULP; -0 and subnormals kept."""
     f = FORMATS[x.dtype]
-    (y, _), _ = _sinh_cosh(b, x, (f.bias + 2.5) * 0.694)
+    (y, _), _ = _sinh_cosh(b, x, (f.bias + 2) * 0.694)
     y = b.prim("copysign", y * 4, x)
     return b.select(b.fabs(x) < f.epsilon, x, b.select(x != x, x, y))
 
@@ -241,7 +267,7 @@ def sinh(b, x):
 def cosh(b, x):
     """Hyperbolic cosine. Error < 1 ULP."""
     f = FORMATS[x.dtype]
-    _, (y, _) = _sinh_cosh(b, x, (f.bias + 2.5) * 0.694)
+    _, (y, _) = _sinh_cosh(b, x, (f.bias + 2) * 0.694)
     return y * 4
 
 
@@ -249,20 +275,19 @@ def tanh(b, x):
     """Hyperbolic tangent. Error < 1 ULP; -0 and subnormals kept, +-1 at the ends."""
     f = FORMATS[x.dtype]
     (s, s_error), (c, c_error) = _sinh_cosh(b, x, f.mantissa * 0.4)
-    q = s / c
-    y = q + (b.fma(-q, c, s) + (s_error - q * c_error)) / c
+    y = _quotient(b, s, s_error, c, c_error)
     return b.select(b.fabs(x) < f.epsilon, x, b.prim("copysign", y, x))
 
 
 op("exp", 1, "biuf", "float", expand=exp, numpy="exp", ulp=1, cost=15, doc=exp.__doc__)
 op("exp2", 1, "biuf", "float", expand=exp2, numpy="exp2", ulp=1, cost=15, doc=exp2.__doc__)
 op("expm1", 1, "biuf", "float", expand=expm1, numpy="expm1", ulp=1, cost=20, doc=expm1.__doc__)
-op("sigmoid", 1, "biuf", "float", expand=sigmoid, numpy="special.expit", ulp=2, cost=20, doc=sigmoid.__doc__)
+op("sigmoid", 1, "biuf", "float", expand=sigmoid, numpy="special.expit", ulp=1, cost=20, doc=sigmoid.__doc__)
 op("log", 1, "biuf", "float", expand=log, numpy="log", ulp=1, cost=20, doc=log.__doc__)
 op("log1p", 1, "biuf", "float", expand=log1p, numpy="log1p", ulp=1, cost=30, doc=log1p.__doc__)
 op("log2", 1, "biuf", "float", expand=log2, numpy="log2", ulp=1, cost=30, doc=log2.__doc__)
 op("log10", 1, "biuf", "float", expand=log10, numpy="log10", ulp=1, cost=30, doc=log10.__doc__)
-op("logaddexp", 2, "biuf", "float", expand=_in_f64(logaddexp), numpy="logaddexp", ulp=4, cost=60,
+op("logaddexp", 2, "biuf", "float", expand=in_f64(logaddexp), numpy="logaddexp", ulp=4, cost=60,
    doc=logaddexp.__doc__)  # fmt: skip
 op("sinh", 1, "biuf", "float", expand=sinh, numpy="sinh", ulp=1, cost=30, doc=sinh.__doc__)
 op("cosh", 1, "biuf", "float", expand=cosh, numpy="cosh", ulp=1, cost=30, doc=cosh.__doc__)

@@ -64,8 +64,14 @@ def horner(b, z, coefficients):
     return p
 
 
+def whole(b, t):
+    """The integer n of t = n + magic, as an unsigned number modulo its width (vectors shift and compare it cheaply)."""
+    f = FORMATS[t.dtype]
+    return b.bitcast(t, f.uint) - b.bitcast(b.like(t, f.magic), f.uint)
+
+
 def power_of_two(b, n, dtype):
-    """2**n of an integer value n, for exponents of normal numbers."""
+    """2**n of an integer n modulo its width, for exponents of normal numbers."""
     f = FORMATS[dtype]
     return b.bitcast((n << f.mantissa) + (f.bias << f.mantissa), dtype)
 
