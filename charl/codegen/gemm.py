@@ -71,18 +71,18 @@ class Run(NamedTuple):
 
 
 def emit(contract: Contract, host: Host, tier: str) -> str:
-    """The module's text; tier "quick" has one micro-kernel, "full" has those for edges too."""
-    return Gemm(contract, host, tier).text()
+    """The module's text, the same for both tiers: code made without optimising is a tenth as fast."""
+    return Gemm(contract, host).text()
 
 
 class Gemm(Body):
     """Writes one Contract. As a Body it is the epilogue: a kernel of rows (outer, i) along j."""
 
-    def __init__(self, contract: Contract, host: Host, tier: str):
+    def __init__(self, contract: Contract, host: Host):
         rows = (*contract.outer, contract.i)
         stages = (Stage(True, contract.epilogue),)
         super().__init__(Kernel(contract.args, rows, contract.j, "row", None, stages), host)
-        self.contract, self.full = contract, tier == "full"
+        self.contract = contract
         self.tile = tile_of(contract.dtype, host)
         self.width = self.tile.lanes
         self.functions = Functions(self.module, self.ops, contract.dtype, self.tile)
@@ -96,21 +96,17 @@ class Gemm(Body):
         (li, _, lk), (_, rj, rk) = self.contract.lhs.strides[-3:], self.contract.rhs.strides[-3:]
         for rows in (mr, mr // 2):
             for vectors in (nv, 1):
-                if self.full or (rows, vectors) == (mr, nv):
-                    self.functions.micro(self._micro(rows, vectors), rows, vectors)
+                self.functions.micro(rows, vectors)
         self.functions.pack("@pack_lhs", mr, li, lk)
         self.functions.pack("@pack_rhs", self.tile.nr, rj, rk)
         if self.home:
-            self.functions.merge("@merge")
+            self.functions.merge()
         code = Code(self.module, "start")
         code.when(code.op("icmp slt i64 %begin, %end"), self._runs)
         code.do("ret i32 0")
         head = "define i32 @kernel(ptr %launch, i64 %begin, i64 %end) nounwind {"
         entry = ["entry:", *self.entry.lines, "  br label %start", "start:"]
         return self.module.text("\n".join([head, *entry, *code.lines, "}"]))
-
-    def _micro(self, rows: int, vectors: int) -> str:
-        return f"@micro_{rows}_{vectors}" if self.full else "@micro"
 
     def scratch(self, name: str) -> str:
         def place() -> str:
@@ -235,7 +231,7 @@ class Gemm(Body):
                 ldb = code.op(f"select i1 {there}, i64 {rk}, i64 {nr}")
             narrow = code.op(f"icmp sle i64 {wide}, {lanes}")
             whole, half = (
-                code.op(f"select i1 {narrow}, ptr {self._micro(r, 1)}, ptr {self._micro(r, nv)}")
+                code.op(f"select i1 {narrow}, ptr @micro_{r}_1, ptr @micro_{r}_{nv}")
                 for r in (mr, mr // 2)
             )
 

@@ -1,4 +1,4 @@
-"""What runs inside a matrix product, as LLVM functions: packing, micro-kernels, the way out at edges.
+"""What runs inside a matrix product, as LLVM functions: packing, micro-kernels, merging at edges.
 
     @pack_lhs, @pack_rhs   (dst, src, sw, sk, count, k)
         panels [k][width] of an array of `count` rows, which step sw; sk is the step along k
@@ -130,7 +130,7 @@ class Functions:
 
     # -- sums
 
-    def micro(self, name: str, rows: int, vectors: int) -> None:
+    def micro(self, rows: int, vectors: int) -> None:
         module, lanes = self.module, self.tile.lanes
         full = vector(self.type, lanes)
         places = [(r, v) for r in range(rows) for v in range(vectors)]
@@ -178,9 +178,9 @@ class Functions:
                 self.store(code, total, at, lanes)
             if label == "add":
                 code.do("ret void")
-        self.define(name, MICRO, "a b ldb k c ldc more", code)
+        self.define(f"@micro_{rows}_{vectors}", MICRO, "a b ldb k c ldc more", code)
 
-    def merge(self, name: str) -> None:
+    def merge(self) -> None:
         lanes, nr = self.tile.lanes, self.tile.nr
         full, whole = vector(self.type, lanes), vector("i64", lanes)
 
@@ -200,7 +200,7 @@ class Functions:
 
         code = Code(self.module, "entry")
         code.loop("0", "%rows", 1, row)
-        self.define(name, MERGE, "t c ldc rows columns more", code)
+        self.define("@merge", MERGE, "t c ldc rows columns more", code)
 
     # -- packing
 
