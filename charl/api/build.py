@@ -1,0 +1,251 @@
+"""Nodes for the api: small makers over graph.node.make, argument checks, and the way from values to Nodes.
+
+A function of the api checks its arguments, composes Nodes with these makers, and wraps only its result in a
+Tensor, so that intermediate Nodes have no handle. Makers trust their arguments: shapes and dtypes are right.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+
+import numpy as np
+
+from charl.core import dtypes, shapes
+from charl.core.dtypes import ALL, DType, as_dtype
+from charl.core.infer import encode
+from charl.graph.node import Node, make
+from charl.ops.table import OPS
+from charl.tensor import Tensor, as_tensor, node_of, wrap
+
+CODE = {name: row.code for name, row in OPS.items()}
+COMPARES = {name for name, row in OPS.items() if row.result == "bool"}
+# float16 and bfloat16 reduce, scan and multiply in float32
+WIDE = {dtypes.float16: dtypes.float32, dtypes.bfloat16: dtypes.float32}
+
+
+# Arguments -> checked values
+
+
+def node(x: object, function: str) -> Node:
+    """The Node of a Tensor, or of what asarray takes. Raises TypeError naming the function."""
+    if isinstance(x, Tensor):
+        return node_of(x)
+    try:
+        return node_of(as_tensor(x))
+    except TypeError as error:
+        raise TypeError(f"{function}: {error}") from None
+
+
+def dtype_of(n: Node) -> DType:
+    return ALL[n.dtype]
+
+
+def dtype_or(dtype: object, default: DType) -> DType:
+    return default if dtype is None else as_dtype(dtype)
+
+
+def integer(value: object, function: str, name: str) -> int:
+    """An int from anything with __index__ but bool."""
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)  # type: ignore[arg-type]
+        except TypeError:
+            pass
+    raise TypeError(f"{function}: {name} must be an int, got {value!r}")
+
+
+def axis_in(axis: object, ndim: int, function: str) -> int:
+    """One axis, counted from the front. Raises IndexError, or TypeError where it is no int."""
+    return shapes.normalize_axis(axis, ndim, function)
+
+
+def axes_in(axis: object, ndim: int, function: str) -> tuple[int, ...]:
+    """None (all axes), an int, or a tuple -> sorted axes. Raises IndexError, ValueError if one repeats."""
+    return shapes.normalize_axes(axis, ndim, function)
+
+
+def shape_in(shape: object, function: str) -> tuple[int, ...]:
+    """An int or a sequence of ints, none negative."""
+    given = shape if isinstance(shape, (tuple, list)) else (shape,)
+    sizes = tuple(integer(n, function, "a size of the shape") for n in given)
+    for n in sizes:
+        if n < 0:
+            raise ValueError(f"{function}: a size must not be negative; shape is {sizes}")
+    if math.prod(sizes) >= 1 << 60:
+        raise ValueError(f"{function}: shape {sizes} is too large")
+    return sizes
+
+
+def broadcast(function: str, *given: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that all shapes broadcast to. Raises ValueError naming the function."""
+    try:
+        return shapes.broadcast_shapes(*given)
+    except ValueError as error:
+        raise ValueError(f"{function}: {error}") from None
+
+
+def on_device(device: object, function: str) -> None:
+    """Raises ValueError unless device is None or one that there is."""
+    if device is not None and device != "cpu":
+        raise ValueError(f"{function}: there is no device {device!r}, only 'cpu'")
+
+
+def kinds(n: Node, allowed: str, function: str) -> None:
+    """Raises TypeError unless the dtype's kind is one of `allowed`."""
+    dtype = ALL[n.dtype]
+    if dtype.kind not in allowed:
+        names = {"b": "bool", "i": "signed", "u": "unsigned", "f": "floating-point"}
+        wanted = ", ".join(names[k] for k in allowed)
+        raise TypeError(f"{function}: dtype must be {wanted}; got {dtype.name}")
+
+
+# Promotion of arrays and weak Python scalars
+
+
+def is_scalar(x: object) -> bool:
+    """A weak operand: a Python bool, int, float or complex, but not a NumPy scalar."""
+    return isinstance(x, (int, float, complex)) and not isinstance(x, np.generic)
+
+
+def weak(scalar: object, beside: DType | None, function: str) -> DType:
+    """The dtype a Python scalar takes beside a dtype (None: on its own). Source: NEP 50."""
+    kind = beside.kind if beside else ""
+    if isinstance(scalar, bool):
+        return beside or dtypes.bool_
+    if isinstance(scalar, int):
+        return beside if beside and kind != "b" else dtypes.int64
+    if isinstance(scalar, float):
+        return beside if beside and kind == "f" else dtypes.float64
+    raise TypeError(f"{function}: complex numbers are not supported yet; got {scalar!r}")
+
+
+def common(function: str, *operands: object) -> list[Node]:
+    """Nodes of arrays and Python scalars, cast to their promoted dtype. Shapes stay as they are."""
+    nodes = [None if is_scalar(x) else node(x, function) for x in operands]
+    joint: DType | None = None
+    for n in nodes:
+        if n is not None:
+            joint = ALL[n.dtype] if joint is None else dtypes.promote(joint, ALL[n.dtype])
+    for x, n in zip(operands, nodes):
+        if n is None:
+            joint = weak(x, joint, function)
+    assert joint is not None
+    return [
+        const(x, joint, function) if n is None else cast(n, joint) for x, n in zip(operands, nodes)
+    ]
+
+
+# Makers of Nodes
+
+
+def const(value: object, dtype: DType, function: str = "const") -> Node:
+    """A 0-d constant. Raises OverflowError where an int does not fit, as NumPy does."""
+    try:
+        bits = encode(value, dtype)
+    except OverflowError as error:
+        raise OverflowError(f"{function}: {error}") from None
+    return make(CODE["const"], dtype.code, (), (), None, (), bits)
+
+
+def cast(n: Node, dtype: DType) -> Node:
+    """n in dtype; n itself where it is that already."""
+    if n.dtype == dtype.code:
+        return n
+    return make(CODE["cast"], dtype.code, n.shape, (n,))
+
+
+def call(name: str, *operands: Node) -> Node:
+    """An elementwise op on operands of one dtype that broadcast together (where: bool first)."""
+    shape = operands[0].shape
+    for n in operands[1:]:
+        if n.shape != shape:
+            shape = broadcast(name, *(n.shape for n in operands))
+            break
+    code = dtypes.bool_.code if name in COMPARES else operands[-1].dtype
+    return make(CODE[name], code, shape, operands)
+
+
+def iota(size: int, dtype: DType = dtypes.int64) -> Node:
+    """0, 1, ... size - 1. Shape (size,)."""
+    return cast(make(CODE["iota"], dtypes.int64.code, (size,), ()), dtype)
+
+
+def iota_along(shape: tuple[int, ...], axis: int) -> Node:
+    """Each element's index along an axis, with size 1 along the others: it broadcasts to shape."""
+    ones = [1] * len(shape)
+    ones[axis] = shape[axis]
+    return reshape(iota(shape[axis]), tuple(ones))
+
+
+def reshape(n: Node, shape: tuple[int, ...]) -> Node:
+    return n if n.shape == shape else make(CODE["reshape"], n.dtype, shape, (n,))
+
+
+def permute(n: Node, perm: Sequence[int]) -> Node:
+    perm = tuple(perm)
+    if perm == tuple(range(len(perm))):
+        return n
+    return make(CODE["permute"], n.dtype, tuple(n.shape[p] for p in perm), (n,), perm)
+
+
+def expand(n: Node, shape: tuple[int, ...]) -> Node:
+    return n if n.shape == shape else make(CODE["expand"], n.dtype, shape, (n,))
+
+
+def cut(n: Node, axis: int, start: int, stop: int, step: int = 1) -> Node:
+    """n[..., start:stop:step, ...] along one axis, bounds already right; step may be negative."""
+    size = max(0, -(-(stop - start) // step))
+    if size == n.shape[axis] and start == 0 and step == 1:
+        return n
+    starts, steps = [0] * len(n.shape), [1] * len(n.shape)
+    starts[axis], steps[axis] = start if size else 0, step
+    shape = (*n.shape[:axis], size, *n.shape[axis + 1 :])
+    return make(CODE["slice"], n.dtype, shape, (n,), None, (*starts, *steps))
+
+
+def reduce(name: str, n: Node, axes: Sequence[int], keepdims: bool = False) -> Node:
+    """sum prod max min any all over axes, which are dropped, or kept with size 1."""
+    dropped = tuple(sorted(axes))
+    if dropped:
+        shape = tuple(s for k, s in enumerate(n.shape) if k not in dropped)
+        out = make(CODE[name], n.dtype, shape, (n,), dropped)
+    else:
+        out = n
+    if keepdims:
+        return reshape(out, tuple(1 if k in dropped else s for k, s in enumerate(n.shape)))
+    return out
+
+
+def concat(parts: Sequence[Node], axis: int) -> Node:
+    """Parts of one dtype, one after the other along an axis: updates of a base, one a part."""
+    filled = [p for p in parts if p.shape[axis]]
+    if len(filled) <= 1:
+        return filled[0] if filled else parts[0]
+    first = filled[0]
+    ndim = len(first.shape)
+    total = sum(p.shape[axis] for p in filled)
+    shape = (*first.shape[:axis], total, *first.shape[axis + 1 :])
+    out = expand(const(0, dtype_of(first)), shape)
+    at = 0
+    for p in filled:
+        starts = [0] * ndim
+        starts[axis] = at
+        sizes = (*starts, *([1] * ndim), *p.shape)
+        out = make(CODE["update"], first.dtype, shape, (out, p), (("slice", ndim),), sizes)
+        at += p.shape[axis]
+    return out
+
+
+def gather(n: Node, index: Node, axis: int, site: str) -> Node:
+    """n at int64 indices along an axis; a negative index counts from the end. `site` is the user's line."""
+    extent = n.shape[axis]
+    wrapped = make(CODE["wrap_index"], dtypes.int64.code, index.shape, (index,), None, (extent,), 0, site)
+    return gather_at(n, wrapped, axis)
+
+
+def gather_at(n: Node, index: Node, axis: int) -> Node:
+    """n at int64 indices that are known to lie in 0..extent-1."""
+    shape = (*n.shape[:axis], *index.shape, *n.shape[axis + 1 :])
+    return make(CODE["gather"], n.dtype, shape, (n, index), axis)

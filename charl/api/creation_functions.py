@@ -1,0 +1,301 @@
+"""Creation: from other objects, constants and ranges. Source: array API 2025.12, creation functions.
+
+dtype None means the default: float64, int64 or bool by the values given. device must be "cpu" or None. Constants and
+ranges are not stored: they are computed where they are used.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+
+import numpy as np
+
+from charl.api import build as b
+from charl.api.data_type_functions import result_type
+from charl.core import dtypes
+from charl.core.dtypes import as_dtype
+from charl.tensor import Tensor, wrap
+
+
+def _filled(function, shape, value, dtype, device):
+    b.on_device(device, function)
+    return wrap(b.expand(b.const(value, dtype, function), b.shape_in(shape, function)))
+
+
+def zeros(shape, *, dtype=None, device=None):
+    """0 everywhere. shape: an int or a tuple of ints; float64 unless dtype is given.
+
+    >>> ch.zeros((2, 2))
+    """
+    return _filled("zeros", shape, 0, b.dtype_or(dtype, dtypes.float64), device)
+
+
+def ones(shape, *, dtype=None, device=None):
+    """1 everywhere. shape: an int or a tuple of ints; float64 unless dtype is given.
+
+    >>> ch.ones(3, dtype=ch.int8)
+    """
+    return _filled("ones", shape, 1, b.dtype_or(dtype, dtypes.float64), device)
+
+
+def empty(shape, *, dtype=None, device=None):
+    """An array to be written: zeros, since no result of charl depends on what memory held before.
+
+    >>> ch.empty((2, 3)).shape
+    """
+    return _filled("empty", shape, 0, b.dtype_or(dtype, dtypes.float64), device)
+
+
+def full(shape, fill_value, *, dtype=None, device=None):
+    """fill_value everywhere, in dtype or (None) its own. Raises OverflowError where an int does not fit.
+
+    >>> ch.full(2, 7)
+    """
+    if not b.is_scalar(fill_value):
+        b.on_device(device, "full")
+        n = b.node(fill_value, "full")
+        shape = b.shape_in(shape, "full")
+        if b.broadcast("full", n.shape, shape) != shape:
+            raise ValueError(f"full: fill_value of shape {n.shape} does not fit shape {shape}")
+        return wrap(b.expand(b.cast(n, b.dtype_or(dtype, b.dtype_of(n))), shape))
+    own = b.weak(fill_value, None, "full")
+    return _filled("full", shape, fill_value, b.dtype_or(dtype, own), device)
+
+
+def _like(function, x, value, dtype, device):
+    n = b.node(x, function)
+    return _filled(function, n.shape, value, b.dtype_or(dtype, b.dtype_of(n)), device)
+
+
+def zeros_like(x, /, *, dtype=None, device=None):
+    """0 in x's shape, and its dtype unless another is given.
+
+    >>> ch.zeros_like(ch.asarray([1, 2]))
+    """
+    return _like("zeros_like", x, 0, dtype, device)
+
+
+def ones_like(x, /, *, dtype=None, device=None):
+    """1 in x's shape, and its dtype unless another is given.
+
+    >>> ch.ones_like(ch.asarray([1, 2]))
+    """
+    return _like("ones_like", x, 1, dtype, device)
+
+
+def empty_like(x, /, *, dtype=None, device=None):
+    """An array to be written, zeros, in x's shape, and its dtype unless another is given.
+
+    >>> ch.empty_like(ch.asarray([1, 2])).shape
+    """
+    return _like("empty_like", x, 0, dtype, device)
+
+
+def full_like(x, /, fill_value, *, dtype=None, device=None):
+    """fill_value in x's shape, and its dtype unless another is given.
+
+    >>> ch.full_like(ch.asarray([1, 2]), 7)
+    """
+    if b.is_scalar(fill_value):
+        return _like("full_like", x, fill_value, dtype, device)
+    n = b.node(x, "full_like")
+    return full(n.shape, fill_value, dtype=b.dtype_or(dtype, b.dtype_of(n)), device=device)
+
+
+def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
+    """start, start + step, ... up to but without stop. Shape (ceil((stop - start) / step),), 0 if that is negative.
+
+    With one argument from 0 to it. int64 if all are ints, else float64. Raises ValueError if step is 0.
+
+    >>> ch.arange(2, 10, 3)
+    """
+    b.on_device(device, "arange")
+    if stop is None:
+        start, stop = 0, start
+    values = [_number(v, "arange") for v in (start, stop, step)]
+    start, stop, step = values
+    if step == 0:
+        raise ValueError("arange: step must not be 0")
+    size = _steps(start, stop, step)
+    if dtype is None:
+        dtype = dtypes.float64 if any(isinstance(v, float) for v in values) else dtypes.int64
+    dtype = as_dtype(dtype)
+    if dtype.kind == "b":
+        raise TypeError("arange: dtype must not be bool")
+    if dtype.kind in "iu":
+        first, delta = int(start), int(start + step) - int(start)
+        wide = dtypes.int64 if dtype.kind == "i" else dtypes.uint64
+        term = b.call("multiply", b.iota(size, wide), _wrapped(delta, wide))
+        return wrap(b.cast(b.call("add", term, _wrapped(first, wide)), dtype))
+    wide = b.WIDE.get(dtype, dtype)
+    # as NumPy: the second element is rounded first, and its distance from the first is the step
+    real = dtypes.to_numpy(wide).type
+    with np.errstate(all="ignore"):
+        first = real(start)
+        delta = real(start + step) - first
+    term = b.call("multiply", b.iota(size, wide), b.const(float(delta), wide))
+    return wrap(b.cast(b.call("add", term, b.const(float(first), wide)), dtype))
+
+
+def _number(value, function):
+    """A Python int or float from a number or a 0-d array."""
+    if isinstance(value, bool) or isinstance(value, complex):
+        raise TypeError(f"{function}: an int or a float is needed, got {value!r}")
+    if isinstance(value, (int, float)):
+        return float(value) if isinstance(value, float) else int(value)
+    try:
+        return operator.index(value)
+    except TypeError:
+        return float(value)
+
+
+def _steps(start, stop, step) -> int:
+    if all(isinstance(v, int) for v in (start, stop, step)):
+        return max(0, -((start - stop) // step))
+    span = (stop - start) / step
+    if not math.isfinite(span):
+        raise ValueError(f"arange: no number of steps of {step} from {start} to {stop}")
+    return max(0, math.ceil(span))
+
+
+def _wrapped(value: int, dtype):
+    bits = 1 << 64
+    value %= bits
+    return b.const(value - bits if dtype.kind == "i" and value >> 63 else value, dtype)
+
+
+def linspace(start, stop, /, num, *, dtype=None, device=None, endpoint=True):
+    """num evenly spaced numbers from start to stop, which is the last one, or left out if not endpoint.
+
+    float64 unless dtype is given; an integer dtype rounds down. Raises ValueError if num is negative.
+
+    >>> ch.linspace(0.0, 1.0, 5)
+    """
+    b.on_device(device, "linspace")
+    count = b.integer(num, "linspace", "num")
+    if count < 0:
+        raise ValueError(f"linspace: num must not be negative, got {count}")
+    target = b.dtype_or(dtype, dtypes.float64)
+    wide = dtypes.float64
+    start, stop = (float(_number(v, "linspace")) for v in (start, stop))
+    gaps = count - 1 if endpoint else count
+    place = b.iota(count, wide)
+    delta = stop - start
+    if gaps > 0 and delta / gaps != 0:
+        out = b.call("multiply", place, b.const(delta / gaps, wide))
+    elif gaps > 0:
+        out = b.call("multiply", b.call("divide", place, b.const(gaps, wide)), b.const(delta, wide))
+    else:
+        out = b.call("multiply", place, b.const(delta, wide))
+    out = b.call("add", out, b.const(start, wide))
+    if endpoint and count > 1:
+        last = b.call("equal", b.iota(count), b.const(count - 1, dtypes.int64))
+        out = b.call("where", last, b.const(stop, wide), out)
+    if target.kind in "iu":
+        out = b.call("floor", out)
+    return wrap(b.cast(out, target))
+
+
+def eye(n_rows, n_cols=None, /, *, k=0, dtype=None, device=None):
+    """1 on the k-th diagonal (above the main one if positive), else 0. Shape (n_rows, n_cols or n_rows).
+
+    >>> ch.eye(2, 3, k=1)
+    """
+    b.on_device(device, "eye")
+    shape = b.shape_in((n_rows, n_rows if n_cols is None else n_cols), "eye")
+    on = b.call("equal", _diagonal(shape, b.integer(k, "eye", "k")), b.const(0, dtypes.int64))
+    return wrap(b.cast(on, b.dtype_or(dtype, dtypes.float64)))
+
+
+def _diagonal(shape, k):
+    """j - i - k at row i and column j of the last two axes: 0 on the k-th diagonal."""
+    columns = b.iota(shape[-1])
+    rows = b.reshape(b.iota(shape[-2]), (shape[-2], 1))
+    return b.call("subtract", columns, b.call("add", rows, b.const(k, dtypes.int64)))
+
+
+def _triangle(function, compare, x, k):
+    n = b.node(x, function)
+    if len(n.shape) < 2:
+        raise ValueError(f"{function}: x must have at least two dimensions; shape is {n.shape}")
+    k = b.integer(k, function, "k")
+    kept = b.call(compare, _diagonal(n.shape, k), b.const(0, dtypes.int64))
+    return wrap(b.call("where", kept, n, b.const(0, b.dtype_of(n))))
+
+
+def tril(x, /, *, k=0):
+    """x (..., m, n) with 0 above the k-th diagonal. Raises ValueError with fewer than two dimensions.
+
+    >>> ch.tril(ch.asarray([[1, 2], [3, 4]]))
+    """
+    return _triangle("tril", "less_equal", x, k)
+
+
+def triu(x, /, *, k=0):
+    """x (..., m, n) with 0 below the k-th diagonal. Raises ValueError with fewer than two dimensions.
+
+    >>> ch.triu(ch.asarray([[1, 2], [3, 4]]))
+    """
+    return _triangle("triu", "greater_equal", x, k)
+
+
+def meshgrid(*arrays, indexing="xy"):
+    """Coordinate arrays of a grid from vectors: a tuple, one each, of shape (n1, n2, ...), or (n2, n1, ...) for "xy".
+
+    Raises ValueError for another indexing, for an array of two dimensions or more, or differing dtypes.
+
+    >>> ch.meshgrid(ch.asarray([1, 2]), ch.asarray([3, 4, 5]))[0].shape
+    """
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', got {indexing!r}")
+    nodes = [b.node(x, "meshgrid") for x in arrays]
+    for n in nodes:
+        if len(n.shape) > 1:
+            raise ValueError(f"meshgrid: arrays must be vectors; one has shape {n.shape}")
+        if n.dtype != nodes[0].dtype:
+            raise ValueError("meshgrid: arrays must have one dtype")
+    places = list(range(len(nodes)))
+    if indexing == "xy" and len(nodes) > 1:
+        places[:2] = 1, 0
+    shape = [1] * len(nodes)
+    for n, at in zip(nodes, places):
+        shape[at] = math.prod(n.shape)
+    out = []
+    for n, at in zip(nodes, places):
+        ones = [1] * len(nodes)
+        ones[at] = shape[at]
+        out.append(wrap(b.expand(b.reshape(n, tuple(ones)), tuple(shape))))
+    return tuple(out)
+
+
+def asarray(obj, /, *, dtype=None, device=None, copy=None):
+    """A Tensor of a Tensor, an array, a scalar or nested sequences of scalars.
+
+    A Tensor is handed back as it is if dtype agrees. Memory of other libraries (NumPy arrays, the buffer protocol,
+    DLPack) is copied, unless its owner says that it is read-only: then it is borrowed. copy True: always a copy;
+    False: never (ValueError, or BufferError for memory that cannot be borrowed). Raises TypeError for objects and dtypes that charl has not.
+
+    >>> ch.asarray([[1, 2], [3, 4]], dtype=ch.float32)
+    """
+    b.on_device(device, "asarray")
+    target = None if dtype is None else as_dtype(dtype)
+    if isinstance(obj, Tensor):
+        if target is None or obj.dtype == target:
+            return wrap(b.node_of(obj)) if copy else obj
+        if copy is False:
+            raise ValueError(f"asarray: {obj.dtype} to {target} needs a copy, but copy=False")
+        return wrap(b.cast(b.node_of(obj), target))
+    return None
+
+
+def from_dlpack(x, /, *, device=None, copy=None):
+    """A Tensor of an object with __dlpack__ and __dlpack_device__, on the cpu.
+
+    Borrowed, not copied, unless copy is True; work that reads borrowed memory runs before the call returns, and
+    writing the Tensor copies first. Raises BufferError where the memory cannot be borrowed under copy=False.
+
+    >>> ch.from_dlpack(np.arange(3.0))
+    """
+    b.on_device(device, "from_dlpack")
+    return None

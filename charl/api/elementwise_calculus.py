@@ -1,0 +1,218 @@
+"""Elementwise functions of calculus: exponentials, logarithms, angles. Source: array API 2025.12, elementwise.
+
+All take real arrays of any shape and give a floating-point array of that shape: floats keep their dtype, ints
+and bools become float64. The error bound of each is its row's in the op table. cbrt, erf, exp2 and sigmoid are
+charl's own additions. TypeError is raised at the call for a dtype that the row does not take.
+"""
+
+from __future__ import annotations
+
+from charl.tensor import elementwise
+
+
+def acos(x, /):
+    """The angle in [0, pi] whose cosine is x; NaN outside [-1, 1].
+
+    >>> ch.acos(ch.asarray([1.0, 0.0]))
+    """
+    return elementwise("acos", x)
+
+
+def acosh(x, /):
+    """The inverse hyperbolic cosine, >= 0; NaN below 1.
+
+    >>> ch.acosh(ch.asarray([1.0, 2.0]))
+    """
+    return elementwise("acosh", x)
+
+
+def asin(x, /):
+    """The angle in [-pi/2, pi/2] whose sine is x; NaN outside [-1, 1].
+
+    >>> ch.asin(ch.asarray([0.0, 1.0]))
+    """
+    return elementwise("asin", x)
+
+
+def asinh(x, /):
+    """The inverse hyperbolic sine.
+
+    >>> ch.asinh(ch.asarray([0.0, 1.0]))
+    """
+    return elementwise("asinh", x)
+
+
+def atan(x, /):
+    """The angle in [-pi/2, pi/2] whose tangent is x.
+
+    >>> ch.atan(ch.asarray([0.0, 1.0]))
+    """
+    return elementwise("atan", x)
+
+
+def atanh(x, /):
+    """The inverse hyperbolic tangent; +-inf at +-1, NaN beyond.
+
+    >>> ch.atanh(ch.asarray([0.0, 0.5]))
+    """
+    return elementwise("atanh", x)
+
+
+def cbrt(x, /):
+    """The cube root, of negative numbers too.
+
+    >>> ch.cbrt(ch.asarray([8.0, -27.0]))
+    """
+    return elementwise("cbrt", x)
+
+
+def cos(x, /):
+    """The cosine of an angle in radians; NaN at +-inf.
+
+    >>> ch.cos(ch.asarray([0.0, 1.0]))
+    """
+    return elementwise("cos", x)
+
+
+def cosh(x, /):
+    """The hyperbolic cosine.
+
+    >>> ch.cosh(ch.asarray([0.0, 1.0]))
+    """
+    return elementwise("cosh", x)
+
+
+def erf(x, /):
+    """The error function, 2/sqrt(pi) times the integral of exp(-t*t) from 0 to x.
+
+    >>> ch.erf(ch.asarray([0.0, 1.0]))
+    """
+    return elementwise("erf", x)
+
+
+def exp(x, /):
+    """e to the power x.
+
+    >>> ch.exp(ch.asarray([0.0, 1.0]))
+    """
+    return elementwise("exp", x)
+
+
+def exp2(x, /):
+    """2 to the power x.
+
+    >>> ch.exp2(ch.asarray([3.0, 0.5]))
+    """
+    return elementwise("exp2", x)
+
+
+def expm1(x, /):
+    """exp(x) - 1, accurate near 0.
+
+    >>> ch.expm1(ch.asarray([0.0, 1e-10]))
+    """
+    return elementwise("expm1", x)
+
+
+def log(x, /):
+    """The natural logarithm; -inf at 0, NaN below.
+
+    >>> ch.log(ch.asarray([1.0, 10.0]))
+    """
+    return elementwise("log", x)
+
+
+def log10(x, /):
+    """The logarithm to base 10.
+
+    >>> ch.log10(ch.asarray([1.0, 100.0]))
+    """
+    return elementwise("log10", x)
+
+
+def log1p(x, /):
+    """log(1 + x), accurate near 0.
+
+    >>> ch.log1p(ch.asarray([0.0, 1e-10]))
+    """
+    return elementwise("log1p", x)
+
+
+def log2(x, /):
+    """The logarithm to base 2.
+
+    >>> ch.log2(ch.asarray([1.0, 8.0]))
+    """
+    return elementwise("log2", x)
+
+
+def sigmoid(x, /):
+    """1 / (1 + exp(-x)), without overflow at either end.
+
+    >>> ch.sigmoid(ch.asarray([0.0, 2.0]))
+    """
+    return elementwise("sigmoid", x)
+
+
+def sin(x, /):
+    """The sine of an angle in radians; NaN at +-inf.
+
+    >>> ch.sin(ch.asarray([0.0, 1.0]))
+    """
+    return elementwise("sin", x)
+
+
+def sinh(x, /):
+    """The hyperbolic sine.
+
+    >>> ch.sinh(ch.asarray([0.0, 1.0]))
+    """
+    return elementwise("sinh", x)
+
+
+def sqrt(x, /):
+    """The square root, correctly rounded; NaN below 0.
+
+    >>> ch.sqrt(ch.asarray([4.0, 2.0]))
+    """
+    return elementwise("sqrt", x)
+
+
+def tan(x, /):
+    """The tangent of an angle in radians; NaN at +-inf.
+
+    >>> ch.tan(ch.asarray([0.0, 1.0]))
+    """
+    return elementwise("tan", x)
+
+
+def tanh(x, /):
+    """The hyperbolic tangent.
+
+    >>> ch.tanh(ch.asarray([0.0, 1.0]))
+    """
+    return elementwise("tanh", x)
+
+
+def atan2(x1, x2, /):
+    """The angle in [-pi, pi] of the point (x2, x1), by the signs of both. x1 and x2 broadcast; one may be a Python scalar.
+
+    >>> ch.atan2(1.0, ch.asarray([1.0, -1.0]))
+    """
+    return elementwise("atan2", x1, x2)
+
+
+def hypot(x1, x2, /):
+    """sqrt(x1*x1 + x2*x2) without undue overflow or underflow. x1 and x2 broadcast; one may be a Python scalar.
+
+    >>> ch.hypot(ch.asarray([3.0]), 4.0)
+    """
+    return elementwise("hypot", x1, x2)
+
+
+def logaddexp(x1, x2, /):
+    """log(exp(x1) + exp(x2)) without undue overflow. x1 and x2 broadcast; one may be a Python scalar.
+
+    >>> ch.logaddexp(ch.asarray([1000.0]), 1000.0)
+    """
+    return elementwise("logaddexp", x1, x2)

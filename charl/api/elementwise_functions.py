@@ -1,0 +1,395 @@
+"""Elementwise functions: arithmetic, comparison, logic, bits, rounding. Source: array API 2025.12, elementwise.
+
+Operands of any shape; two operands broadcast together and are promoted as in NumPy 2, where one of them may be
+a Python scalar. A shape or dtype that does not fit raises ValueError or TypeError at the call. Values follow
+IEEE 754 op by op, without warnings, and agree with NumPy's bit for bit. Exponentials, logarithms and angles:
+elementwise_calculus.py.
+"""
+
+from __future__ import annotations
+
+from charl.api import build as b
+from charl.tensor import elementwise, wrap
+
+
+def abs(x, /):
+    """The absolute value; the least signed integer stays as it is.
+
+    >>> ch.abs(ch.asarray([-1, 2]))
+    """
+    return elementwise("abs", x)
+
+
+def bitwise_invert(x, /):
+    """Every bit flipped; logical not of bools.
+
+    >>> ch.bitwise_invert(ch.asarray([0, 5]))
+    """
+    return elementwise("bitwise_invert", x)
+
+
+def ceil(x, /):
+    """The least integer not below x, in x's dtype.
+
+    >>> ch.ceil(ch.asarray([1.5, -1.5]))
+    """
+    return elementwise("ceil", x)
+
+
+def floor(x, /):
+    """The greatest integer not above x, in x's dtype.
+
+    >>> ch.floor(ch.asarray([1.5, -1.5]))
+    """
+    return elementwise("floor", x)
+
+
+def isfinite(x, /):
+    """Whether x is neither infinite nor NaN.
+
+    >>> ch.isfinite(ch.asarray([1.0, ch.inf]))
+    """
+    return elementwise("isfinite", x)
+
+
+def isinf(x, /):
+    """Whether x is +inf or -inf.
+
+    >>> ch.isinf(ch.asarray([1.0, ch.inf]))
+    """
+    return elementwise("isinf", x)
+
+
+def isnan(x, /):
+    """Whether x is NaN.
+
+    >>> ch.isnan(ch.asarray([1.0, ch.nan]))
+    """
+    return elementwise("isnan", x)
+
+
+def logical_not(x, /):
+    """True where x is 0 or False.
+
+    >>> ch.logical_not(ch.asarray([True, False]))
+    """
+    return elementwise("logical_not", x)
+
+
+def negative(x, /):
+    """-x; integers wrap.
+
+    >>> ch.negative(ch.asarray([1, -2]))
+    """
+    return elementwise("negative", x)
+
+
+def positive(x, /):
+    """x, as a new array.
+
+    >>> ch.positive(ch.asarray([1, -2]))
+    """
+    return elementwise("positive", x)
+
+
+def reciprocal(x, /):
+    """1 / x; integers become float64.
+
+    >>> ch.reciprocal(ch.asarray([4.0, 0.5]))
+    """
+    return elementwise("reciprocal", x)
+
+
+def round(x, /):
+    """The nearest integer, halves to even, in x's dtype.
+
+    >>> ch.round(ch.asarray([0.5, 1.5, 2.6]))
+    """
+    return elementwise("round", x)
+
+
+def sign(x, /):
+    """-1, 0 or 1 by the sign of x; NaN of NaN.
+
+    >>> ch.sign(ch.asarray([-3, 0, 7]))
+    """
+    return elementwise("sign", x)
+
+
+def signbit(x, /):
+    """Whether the sign bit is set, that of -0.0 and NaN too.
+
+    >>> ch.signbit(ch.asarray([-0.0, 1.0]))
+    """
+    return elementwise("signbit", x)
+
+
+def square(x, /):
+    """x * x.
+
+    >>> ch.square(ch.asarray([3, -4]))
+    """
+    return elementwise("square", x)
+
+
+def trunc(x, /):
+    """The integer part, towards 0, in x's dtype.
+
+    >>> ch.trunc(ch.asarray([1.5, -1.5]))
+    """
+    return elementwise("trunc", x)
+
+
+def add(x1, x2, /):
+    """x1 + x2; integers wrap, bools give logical or.
+
+    >>> ch.add(ch.asarray([1, 2]), 3)
+    """
+    return elementwise("add", x1, x2)
+
+
+def bitwise_and(x1, x2, /):
+    """The bits set in both.
+
+    >>> ch.bitwise_and(ch.asarray([6, 5]), 3)
+    """
+    return elementwise("bitwise_and", x1, x2)
+
+
+def bitwise_left_shift(x1, x2, /):
+    """x1 * 2**x2; a shift outside 0..width-1 gives 0.
+
+    >>> ch.bitwise_left_shift(ch.asarray([1, 3]), 2)
+    """
+    return elementwise("bitwise_left_shift", x1, x2)
+
+
+def bitwise_or(x1, x2, /):
+    """The bits set in either.
+
+    >>> ch.bitwise_or(ch.asarray([6, 5]), 3)
+    """
+    return elementwise("bitwise_or", x1, x2)
+
+
+def bitwise_right_shift(x1, x2, /):
+    """x1 // 2**x2; a shift outside 0..width-1 gives 0 or, below 0, -1.
+
+    >>> ch.bitwise_right_shift(ch.asarray([8, -3]), 1)
+    """
+    return elementwise("bitwise_right_shift", x1, x2)
+
+
+def bitwise_xor(x1, x2, /):
+    """The bits set in exactly one.
+
+    >>> ch.bitwise_xor(ch.asarray([6, 5]), 3)
+    """
+    return elementwise("bitwise_xor", x1, x2)
+
+
+def copysign(x1, x2, /):
+    """x1 with the sign of x2.
+
+    >>> ch.copysign(ch.asarray([1.0, 2.0]), -1.0)
+    """
+    return elementwise("copysign", x1, x2)
+
+
+def divide(x1, x2, /):
+    """x1 / x2; integers become float64.
+
+    >>> ch.divide(ch.asarray([1, 2]), 4)
+    """
+    return elementwise("divide", x1, x2)
+
+
+def equal(x1, x2, /):
+    """x1 == x2. Bool.
+
+    >>> ch.equal(ch.asarray([1, 2]), 2)
+    """
+    return elementwise("equal", x1, x2)
+
+
+def floor_divide(x1, x2, /):
+    """The greatest integer not above x1 / x2; x // 0 of integers is 0.
+
+    >>> ch.floor_divide(ch.asarray([7, -7]), 2)
+    """
+    return elementwise("floor_divide", x1, x2)
+
+
+def greater(x1, x2, /):
+    """x1 > x2. Bool.
+
+    >>> ch.greater(ch.asarray([1, 2]), 2)
+    """
+    return elementwise("greater", x1, x2)
+
+
+def greater_equal(x1, x2, /):
+    """x1 >= x2. Bool.
+
+    >>> ch.greater_equal(ch.asarray([1, 2]), 2)
+    """
+    return elementwise("greater_equal", x1, x2)
+
+
+def less(x1, x2, /):
+    """x1 < x2. Bool.
+
+    >>> ch.less(ch.asarray([1, 2]), 2)
+    """
+    return elementwise("less", x1, x2)
+
+
+def less_equal(x1, x2, /):
+    """x1 <= x2. Bool.
+
+    >>> ch.less_equal(ch.asarray([1, 2]), 2)
+    """
+    return elementwise("less_equal", x1, x2)
+
+
+def logical_and(x1, x2, /):
+    """True where both are nonzero. Bool.
+
+    >>> ch.logical_and(ch.asarray([True, False]), True)
+    """
+    return elementwise("logical_and", x1, x2)
+
+
+def logical_or(x1, x2, /):
+    """True where either is nonzero. Bool.
+
+    >>> ch.logical_or(ch.asarray([True, False]), False)
+    """
+    return elementwise("logical_or", x1, x2)
+
+
+def logical_xor(x1, x2, /):
+    """True where exactly one is nonzero. Bool.
+
+    >>> ch.logical_xor(ch.asarray([True, False]), True)
+    """
+    return elementwise("logical_xor", x1, x2)
+
+
+def maximum(x1, x2, /):
+    """The greater of both; NaN where either is.
+
+    >>> ch.maximum(ch.asarray([1, 5]), 3)
+    """
+    return elementwise("maximum", x1, x2)
+
+
+def minimum(x1, x2, /):
+    """The lesser of both; NaN where either is.
+
+    >>> ch.minimum(ch.asarray([1, 5]), 3)
+    """
+    return elementwise("minimum", x1, x2)
+
+
+def multiply(x1, x2, /):
+    """x1 * x2; integers wrap, bools give logical and.
+
+    >>> ch.multiply(ch.asarray([1, 2]), 3)
+    """
+    return elementwise("multiply", x1, x2)
+
+
+def nextafter(x1, x2, /):
+    """The next number after x1 in the direction of x2.
+
+    >>> ch.nextafter(ch.asarray([1.0]), 2.0)
+    """
+    return elementwise("nextafter", x1, x2)
+
+
+def not_equal(x1, x2, /):
+    """x1 != x2. Bool.
+
+    >>> ch.not_equal(ch.asarray([1, 2]), 2)
+    """
+    return elementwise("not_equal", x1, x2)
+
+
+def pow(x1, x2, /):
+    """x1 to the power x2. Raises ValueError for an integer array to a negative Python int.
+
+    >>> ch.pow(ch.asarray([2, 3]), 2)
+    """
+    return elementwise("pow", x1, x2)
+
+
+def remainder(x1, x2, /):
+    """x1 - x2 * floor(x1 / x2), with the sign of x2; x % 0 of integers is 0.
+
+    >>> ch.remainder(ch.asarray([7, -7]), 3)
+    """
+    return elementwise("remainder", x1, x2)
+
+
+def subtract(x1, x2, /):
+    """x1 - x2; integers wrap.
+
+    >>> ch.subtract(ch.asarray([1, 2]), 3)
+    """
+    return elementwise("subtract", x1, x2)
+
+
+def clip(x, /, min=None, max=None):
+    """x, but not below min and not above max, which broadcast with it; max wins where min > max.
+
+    The dtype is x's promoted with those of array bounds; a Python scalar is weak, and one that lies outside an
+    integer dtype's range does not bound it. NaN in x or a bound gives NaN.
+
+    >>> ch.clip(ch.asarray([1, 5, 9]), 2, 6)
+    """
+    kind = b.dtype_of(b.node(x, "clip")).kind
+    bounds = []
+    for bound in (min, max):
+        if type(bound) is int and kind in "iu":
+            bound = _held(bound, b.dtype_of(b.node(x, "clip")))
+        bounds.append(bound)
+    given = [bound for bound in bounds if bound is not None]
+    out, *nodes = b.common("clip", x, *given)
+    if bounds[0] is not None:
+        out = b.call("maximum", out, nodes.pop(0))
+    if bounds[1] is not None:
+        out = b.call("minimum", out, nodes.pop(0))
+    return wrap(out)
+
+
+def _held(bound: int, dtype):
+    """A Python int moved into an integer dtype's range."""
+    bits = 8 * dtype.itemsize
+    least, most = (0, (1 << bits) - 1) if dtype.kind == "u" else (-1 << (bits - 1), (1 << (bits - 1)) - 1)
+    return least if bound < least else most if bound > most else bound
+
+
+def conj(x, /):
+    """x itself as a new array: all dtypes are real.
+
+    >>> ch.conj(ch.asarray([1.0, 2.0]))
+    """
+    return elementwise("positive", x)
+
+
+def imag(x, /):
+    """Zeros of x's shape and dtype: all dtypes are real.
+
+    >>> ch.imag(ch.asarray([1.0, 2.0]))
+    """
+    n = b.node(x, "imag")
+    return wrap(b.expand(b.const(0, b.dtype_of(n)), n.shape))
+
+
+def real(x, /):
+    """x itself as a new array: all dtypes are real.
+
+    >>> ch.real(ch.asarray([1.0, 2.0]))
+    """
+    return elementwise("positive", x)

@@ -1,0 +1,111 @@
+"""Searching: argmax, argmin, count_nonzero, nonzero, searchsorted, where. Source: array API 2025.12, searching."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from charl.api import build as b
+from charl.api.statistical_functions import any_zero, extreme
+from charl.core import dtypes
+from charl.tensor import Tensor, as_tensor, wrap
+
+
+def _arg(function, name, x, axis, keepdims):
+    """The first index at which x equals its extreme, or is NaN: the least of iota where it is, n elsewhere."""
+    n = b.node(x, function)
+    ndim = len(n.shape)
+    if axis is None:
+        n = b.reshape(n, (_size(n),))
+        at = 0
+    else:
+        at = b.axis_in(axis, ndim, function)
+    extent = n.shape[at]
+    if extent == 0:
+        raise ValueError(f"{function}: no element along axis {axis} of shape {n.shape}")
+    found = b.call("equal", n, extreme(name, n, (at,), True))
+    if b.dtype_of(n).kind == "f":
+        found = b.call("logical_or", found, b.call("isnan", n))
+    past = b.const(extent, dtypes.int64)
+    index = b.call("where", found, b.iota_along(n.shape, at), past)
+    out = b.reduce("min", index, (at,), keepdims)
+    if axis is None and keepdims:
+        out = b.reshape(out, (1,) * ndim)
+    return wrap(out)
+
+
+def _size(n) -> int:
+    size = 1
+    for extent in n.shape:
+        size *= extent
+    return size
+
+
+def argmax(x, /, *, axis=None, keepdims=False):
+    """The index of the greatest element, the first of equals; NaN wins. int64. axis None: into the flat x.
+
+    Raises ValueError if there is no element.
+
+    >>> ch.argmax(ch.asarray([[1, 5], [7, 4]]), axis=1)
+    """
+    return _arg("argmax", "max", x, axis, keepdims)
+
+
+def argmin(x, /, *, axis=None, keepdims=False):
+    """The index of the least element, the first of equals; NaN wins. int64. axis None: into the flat x.
+
+    Raises ValueError if there is no element.
+
+    >>> ch.argmin(ch.asarray([[1, 5], [7, 4]]), axis=1)
+    """
+    return _arg("argmin", "min", x, axis, keepdims)
+
+
+def count_nonzero(x, /, *, axis=None, keepdims=False):
+    """The number of elements that are not 0 or False. int64.
+
+    >>> ch.count_nonzero(ch.asarray([[0, 5], [7, 4]]), axis=1)
+    """
+    n = b.node(x, "count_nonzero")
+    axes = b.axes_in(axis, len(n.shape), "count_nonzero")
+    ones = b.cast(b.cast(n, dtypes.bool_), dtypes.int64)
+    return wrap(b.reduce("sum", ones, axes, keepdims))
+
+
+def nonzero(x, /):
+    """The indices of the elements that are not 0: one int64 array a dimension, in C order.
+
+    The result's shape depends on values, so x is realized. Raises ValueError if x is 0-d.
+
+    >>> ch.nonzero(ch.asarray([0, 3, 0, 4]))
+    """
+    values = b.values(x, "nonzero")
+    if values.ndim == 0:
+        raise ValueError("nonzero: x must have at least one dimension")
+    return tuple(b.adopt(index) for index in np.nonzero(values))
+
+
+def searchsorted(x1, x2, /, *, side="left", sorter=None):
+    """Where in the sorted x1 (n,) the values x2 (...) would be put to keep it sorted. int64 (...).
+
+    side "left": before equals, "right": after them. sorter: indices that sort x1, as argsort gives them. Realizes
+    its arguments. Raises ValueError for another side or if x1 is not one-dimensional.
+
+    >>> ch.searchsorted(ch.asarray([1, 3, 5]), ch.asarray([3, 4]))
+    """
+    if side not in ("left", "right"):
+        raise ValueError(f"searchsorted: side must be 'left' or 'right', got {side!r}")
+    first, second = b.common("searchsorted", x1, x2)
+    if len(first.shape) != 1:
+        raise ValueError(f"searchsorted: x1 must have one dimension; shape is {first.shape}")
+    order = None if sorter is None else b.values(sorter, "searchsorted")
+    at = np.searchsorted(b.realized(first), b.realized(second), side=side, sorter=order)
+    return b.adopt(np.asarray(at, np.int64))
+
+
+def where(condition, x1, x2, /):
+    """x1 where condition is True (nonzero), else x2. All three broadcast; x1 and x2 are promoted.
+
+    >>> ch.where(ch.asarray([True, False]), 1, ch.asarray([5, 6]))
+    """
+    test = b.cast(b.node(condition, "where"), dtypes.bool_)
+    return wrap(b.call("where", test, *b.common("where", x1, x2)))

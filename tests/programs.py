@@ -1,0 +1,391 @@
+"""Random array programs: as data, drawn by Hypothesis; run by NumPy, and by charl in any setting.
+
+A Program is a tuple of steps; a step is (name, ...) with variables named by number. `World.run` executes a step
+on NumPy (`xp` is numpy) or charl alike. Shapes never depend on values, so NumPy alone can say which steps fit.
+"""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tests import oracle
+
+# names alike in charl and NumPy; bit for bit equal, or within ULP of the exact value
+EXACT1 = ("abs", "negative", "square", "sign", "floor", "ceil", "trunc", "sqrt", "isnan", "logical_not", "signbit")
+ROUNDED1 = ("exp", "log", "sin", "cos", "tanh", "expm1", "log1p", "atan", "sinh")
+EXACT2 = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "less", "equal", "greater_equal",
+          "not_equal", "logical_or", "logical_and", "floor_divide", "remainder", "copysign")  # fmt: skip
+INTEGER2 = ("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift")
+ROUNDED2 = ("hypot", "atan2", "logaddexp")
+EXTREMES = ("max", "min", "any", "all", "argmax", "argmin")
+SUMS = ("sum", "prod", "mean", "var", "std")
+SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 32, 33, 63, 64, 65, 100)
+LONG = (0, 1023, 1024, 1025, 2047, 2049, 4097, 32767, 32768, 32769, 33000)
+NUMPY_NAMES = {"atan": "arctan", "atan2": "arctan2", "bitwise_left_shift": "left_shift",
+               "bitwise_right_shift": "right_shift"}  # fmt: skip
+IN_PLACE = {"add": "__iadd__", "subtract": "__isub__", "multiply": "__imul__", "divide": "__itruediv__"}
+
+
+class World:
+    """Variables of a running program. xp: numpy, or charl."""
+
+    def __init__(self, xp):
+        self.xp, self.numpy = xp, xp is np
+        self.vars, self.exports = {}, {}
+        self.count = 0
+
+    def function(self, name):
+        return getattr(np, NUMPY_NAMES.get(name, name)) if self.numpy else getattr(self.xp, name)
+
+    def put(self, value):
+        """A new variable. Results of NumPy are C-ordered copies, as charl's count as."""
+        if self.numpy and not isinstance(value, np.ndarray):
+            value = np.asarray(value)
+        self.vars[self.count] = value
+        self.count += 1
+        return self.count - 1
+
+    def result(self, value):
+        return self.put(np.array(value, order="C") if self.numpy else value)
+
+    def value(self, k):
+        """Variable k as an ndarray; operands may be scalars instead."""
+        return np.asarray(self.vars[k])
+
+    def operand(self, spec):
+        return self.vars[spec] if isinstance(spec, int) else spec[1]
+
+    def run(self, step):
+        """Executes a step; returns the numbers of the variables it made or wrote."""
+        name, *rest = step
+        with np.errstate(all="ignore"):
+            return getattr(self, "do_" + name)(*rest)
+
+    def do_new(self, shape, dtype, seed, style):
+        value = oracle.fill(shape, oracle.BY_NAME[dtype], seed, style)
+        return [self.put(value if self.numpy else self.xp.asarray(value))]
+
+    def do_map(self, name, *operands):
+        return [self.result(self.function(name)(*map(self.operand, operands)))]
+
+    def do_where(self, c, x, y):
+        return [self.result(self.xp.where(self.operand(c), self.operand(x), self.operand(y)))]
+
+    def do_clip(self, x, low, high):
+        return [self.result(self.xp.clip(self.vars[x], low, high))]
+
+    def do_cast(self, x, dtype):
+        target = oracle.BY_NAME[dtype]
+        value = oracle.cast(self.vars[x], target) if self.numpy else self.xp.astype(self.vars[x], target)
+        return [self.result(value)]
+
+    def do_reduce(self, name, x, axis, keepdims):
+        return [self.result(self.function(name)(self.vars[x], axis=axis, keepdims=keepdims))]
+
+    def do_scan(self, name, x, axis):
+        return [self.result(self.function(name)(self.vars[x], axis=axis))]
+
+    def do_matmul(self, x, y):
+        return [self.result(self.xp.matmul(self.vars[x], self.vars[y]))]
+
+    def do_view(self, x, index):
+        return [self.put(self.vars[x][index])]
+
+    def do_transpose(self, x, perm):
+        return [self.put(self.xp.permute_dims(self.vars[x], perm))]
+
+    def do_reshape(self, x, shape):
+        return [self.put(self.xp.reshape(self.vars[x], shape))]
+
+    def do_broadcast(self, x, shape):
+        return [self.result(self.xp.broadcast_to(self.vars[x], shape))]
+
+    def do_concat(self, xs, axis):
+        return [self.result(self.xp.concat([self.vars[x] for x in xs], axis=axis))]
+
+    def do_take(self, x, index, axis):
+        index = np.asarray(index, np.int64)
+        if not self.numpy:
+            index = self.xp.asarray(index)
+        return [self.result(self.xp.take(self.vars[x], index, axis=axis))]
+
+    def do_roll(self, x, shift, axis):
+        return [self.result(self.xp.roll(self.vars[x], shift, axis=axis))]
+
+    def do_sort(self, x, axis):
+        return [self.result(self.xp.sort(self.vars[x], axis=axis))]
+
+    def do_write(self, x, index, value):
+        """x[index] = value, cast by charl's rules."""
+        value = self.operand(value)
+        if self.numpy and isinstance(value, np.ndarray):
+            value = oracle.cast(value, self.vars[x].dtype)
+        self.vars[x][index] = value
+        return [x]
+
+    def do_update(self, name, x, index, y, other):
+        """x[index] op= y[other], which may overlap."""
+        target = self.vars[x]
+        value = self.vars[y][other] if isinstance(y, int) else y[1]
+        part = target[index]
+        part = getattr(part, IN_PLACE[name])(value)
+        target[index] = part
+        return [x]
+
+    def do_mask(self, x, threshold, value):
+        """x[x > threshold] = value."""
+        self.vars[x][self.vars[x] > threshold] = value
+        return [x]
+
+    def do_export(self, x):
+        """A snapshot that later writes must not reach."""
+        self.exports[len(self.exports)] = self.value(x).copy() if self.numpy else self.value(x)
+        return []
+
+    def do_delete(self, x):
+        del self.vars[x]
+        return []
+
+    def do_eval(self, *xs):
+        if not self.numpy:
+            self.xp.eval(*(self.vars[x] for x in xs))
+        return []
+
+
+# Drawing
+
+
+class Draw:
+    """Draws steps that fit the variables so far, by running them on NumPy."""
+
+    def __init__(self, draw, long):
+        self.draw, self.world, self.long = draw, World(np), long
+        self.steps = []
+
+    def one(self, options):
+        return self.draw(st.sampled_from(options))
+
+    def variable(self, wanted=lambda v: True):
+        fitting = [k for k, v in self.world.vars.items() if wanted(v)]
+        return self.one(fitting) if fitting else None
+
+    def add(self, *step):
+        """Runs the step; keeps it unless NumPy refuses it or the result is too large."""
+        count, kept = self.world.count, dict(self.world.vars)
+        try:
+            self.world.run(step)
+            fine = all(v.size <= 70000 for k, v in self.world.vars.items() if k >= count)
+            fine = fine and all(v.dtype in oracle.DTYPES for v in self.world.vars.values())
+        except (TypeError, ValueError, IndexError, OverflowError):
+            fine = False
+        if fine:
+            self.steps.append(step)
+        else:
+            self.world.vars, self.world.count = kept, count
+
+    def new(self):
+        ndim = self.one((1, 1, 2, 2, 3, 0))
+        shape = [self.one(SIZES) for _ in range(ndim)]
+        if self.long and ndim == 1:
+            shape = [self.one(LONG)]
+        elif ndim == 3:
+            shape = [min(s, 9) for s in shape]
+        if ndim and self.one(range(12)) == 0:
+            shape[self.one(range(ndim))] = self.one((0, 1, 1))
+        names = ["float64"] * 3 + ["float32"] * 4 + [d.name for d in oracle.DTYPES]
+        style = self.one(("whole", "plain", "mixed"))
+        self.add("new", tuple(shape), self.one(names), self.draw(st.integers(0, 999)), style)
+
+    def slice_of(self, size):
+        kind = self.one(range(7))
+        if kind == 0 and size:
+            return self.draw(st.integers(-size, size - 1))
+        bounds = st.none() | st.integers(-size - 1, size + 1)
+        step = self.one((None, None, 1, 2, 3, -1, -2))
+        return slice(self.draw(bounds), self.draw(bounds), step)
+
+    def index(self, v):
+        parts = [self.slice_of(n) for n in v.shape[: self.one(range(v.ndim + 1))]]
+        extra = self.one(range(6))
+        if extra == 0:
+            parts.insert(self.one(range(len(parts) + 1)), None)
+        elif extra == 1:
+            parts.append(Ellipsis)
+        return tuple(parts)
+
+    def sliced(self, v):
+        """An index that keeps every axis, so that two arrays of a shape fit each other."""
+        ends = [self.one((None, 1, 2)) for _ in v.shape]
+        return [(slice(e, None), slice(None, -e if e else None), slice(None, None, -1)) for e in ends]
+
+    def scalar(self, v):
+        whole = self.one((0, 1, 2, 3, 7))
+        if v.dtype.kind in "bu":
+            return ("scalar", whole)
+        return ("scalar", self.one((whole, -whole, 0.5, -1.5)) if oracle.is_float(v.dtype) else whole)
+
+    def partner(self, x):
+        """A variable or scalar that may go with variable x."""
+        v = self.world.vars[x]
+        if self.one(range(3)) == 0:
+            return self.scalar(v)
+        return self.variable(lambda w: _broadcasts(v, w) and _mixes(v, w))
+
+    def axis(self, v):
+        if v.ndim and self.one(range(3)):
+            one = self.one(range(-v.ndim, v.ndim))
+            return (one, (one + 1) % v.ndim) if v.ndim > 1 and self.one(range(4)) == 0 and one >= 0 else one
+        return None
+
+    def step(self):
+        name = self.one((
+            "new", "map1", "map1", "map2", "map2", "map2", "map2", "where", "clip", "cast", "reduce", "reduce",
+            "scan", "matmul", "view", "view", "transpose", "reshape", "broadcast", "concat", "take", "roll",
+            "sort", "write", "update", "update", "mask", "export", "delete", "eval",
+        ))  # fmt: skip
+        x = self.variable()
+        if name == "new" or x is None:
+            return self.new()
+        return getattr(self, "step_" + name)(x, self.world.vars[x])
+
+    def step_map1(self, x, v):
+        self.add("map", self.one(EXACT1 + ROUNDED1 if oracle.is_float(v.dtype) else EXACT1[:8]), x)
+
+    def step_map2(self, x, v):
+        names = EXACT2 * 2 + (ROUNDED2 if oracle.is_float(v.dtype) else INTEGER2)
+        y = self.partner(x)
+        pair = (x, y) if self.one((True, True, False)) else (y, x)
+        self.add("map", self.one(names), *pair)
+
+    def step_where(self, x, v):
+        c = self.variable(lambda w: w.dtype == bool and _broadcasts(v, w))
+        if c is not None:
+            self.add("where", c, x, self.partner(x))
+
+    def step_clip(self, x, v):
+        low = self.scalar(v)[1]
+        self.add("clip", x, low, low + self.one((0, 1, 5)))
+
+    def step_cast(self, x, v):
+        self.add("cast", x, self.one(oracle.DTYPES).name)
+
+    def step_reduce(self, x, v):
+        name = self.one(EXTREMES + SUMS)
+        axis = self.axis(v)
+        if name.startswith("arg") and isinstance(axis, tuple):
+            axis = axis[0]
+        self.add("reduce", name, x, axis, self.one((False, True)))
+
+    def step_scan(self, x, v):
+        if v.ndim and v.dtype.itemsize > 2 - (v.dtype.kind in "iu"):
+            self.add("scan", self.one(("cumulative_sum", "cumulative_prod")), x, self.one(range(v.ndim)))
+
+    def step_matmul(self, x, v):
+        y = self.variable(lambda w: w.ndim and v.ndim and w.shape[-2 if w.ndim > 1 else 0] == v.shape[-1]
+                          and v.size * w.size < 300000 and w.dtype == v.dtype and v.dtype != bool)  # fmt: skip
+        if y is not None:
+            self.add("matmul", x, y)
+
+    def step_view(self, x, v):
+        if v.ndim:
+            self.add("view", x, self.index(v))
+
+    def step_transpose(self, x, v):
+        self.add("transpose", x, tuple(self.draw(st.permutations(range(v.ndim)))))
+
+    def step_reshape(self, x, v):
+        shapes = [(-1,), (*v.shape, 1), (1, *v.shape), tuple(n for n in v.shape if n != 1)]
+        shapes += [(k, v.size // k) for k in (2, 3, 8) if v.size and v.size % k == 0]
+        if v.ndim > 1:
+            shapes.append((v.shape[0] * v.shape[1], *v.shape[2:]))
+        self.add("reshape", x, self.one(shapes))
+
+    def step_broadcast(self, x, v):
+        shape = tuple(self.one((2, 3)) if n == 1 else n for n in v.shape)
+        self.add("broadcast", x, self.one((shape, (3, *shape), (1, *v.shape))))
+
+    def step_concat(self, x, v):
+        y = self.variable(lambda w: w.ndim == v.ndim and v.ndim and w.shape[1:] == v.shape[1:] and _mixes(v, w))
+        if y is not None:
+            self.add("concat", self.one(((x, y), (y, x, y), (x,))), 0)
+
+    def step_take(self, x, v):
+        if v.ndim:
+            axis = self.one(range(v.ndim))
+            n = v.shape[axis]
+            index = self.draw(st.lists(st.integers(-n, n - 1), max_size=5)) if n else []
+            self.add("take", x, tuple(index), axis)
+
+    def step_roll(self, x, v):
+        self.add("roll", x, self.draw(st.integers(-5, 5)), self.one(range(v.ndim)) if v.ndim else None)
+
+    def step_sort(self, x, v):
+        if v.ndim and v.dtype != oracle.BFLOAT16:
+            self.add("sort", x, self.one(range(v.ndim)))
+
+    def step_write(self, x, v):
+        if v.ndim and _writable(v):
+            index = self.index(v)
+            part = v[index].shape
+            y = self.variable(lambda w: len(w.shape) <= len(part) and _fits(w.shape, part))
+            self.add("write", x, index, y if y is not None and self.one(range(3)) else self.scalar(v))
+
+    def step_update(self, x, v):
+        """x[1:] += x[:-1] and the like, with x or a view of it on both sides."""
+        if not v.ndim or v.dtype == bool or not _writable(v):
+            return
+        triples = self.sliced(v)
+        index = tuple(t[self.one(range(3))] for t in triples)
+        y = self.variable(lambda w: w.shape == v.shape and w.dtype == v.dtype)
+        other = tuple(t[self.one(range(3))] for t in triples)
+        if self.one(range(4)) == 0 or v[index].shape != v[other].shape:
+            y = self.scalar(v)
+        names = ("add", "subtract", "multiply", "divide") if oracle.is_float(v.dtype) else ("add", "multiply")
+        self.add("update", self.one(names), x, index, y, other)
+
+    def step_mask(self, x, v):
+        if v.ndim and v.dtype != bool and _writable(v):
+            self.add("mask", x, self.one((0, 1, 2)), self.one((0, 1, 5)))
+
+    def step_export(self, x, v):
+        self.add("export", x)
+
+    def step_delete(self, x, v):
+        if len(self.world.vars) > 1:
+            self.add("delete", x)
+
+    def step_eval(self, x, v):
+        self.add("eval", *{x, self.variable()})
+
+
+def _writable(v):
+    return v.flags.writeable
+
+
+def _broadcasts(v, w):
+    try:
+        np.broadcast_shapes(v.shape, w.shape)
+    except ValueError:
+        return False
+    return True
+
+
+def _fits(shape, target):
+    try:
+        return np.broadcast_shapes(shape, target) == target
+    except ValueError:
+        return False
+
+
+def _mixes(v, w):
+    """bfloat16 goes with itself alone here: promotion beside it is ml_dtypes', tested elsewhere."""
+    return v.dtype == w.dtype or oracle.BFLOAT16 not in (v.dtype, w.dtype)
+
+
+@st.composite
+def programs(draw, most=40, long=False):
+    """A tuple of steps: one or two new arrays, then up to `most` steps."""
+    maker = Draw(draw, long)
+    maker.new()
+    for _ in range(draw(st.integers(1, most))):
+        maker.step()
+    return tuple(maker.steps)

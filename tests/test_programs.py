@@ -1,0 +1,148 @@
+"""Random programs: every step agrees with NumPy by the stated bounds, and every way to run gives the same bits.
+
+Run A is eager, interpreted, with one thread. After each step its result is compared with NumPy's step on the same
+operands, and NumPy's variable then takes charl's value, so that rounding does not add up. Runs B are lazy, on both
+backends, with 1, 2 and 5 threads, and must end with A's bits.
+"""
+
+import itertools
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, note, settings
+
+import charl as ch
+from tests import oracle, programs
+from tests.programs import World
+
+EXAMPLES = 2100 if os.environ.get("CI") or os.environ.get("HYPOTHESIS_PROFILE") == "ci" else 150
+THREADS = itertools.cycle((1, 2, 5))
+# one thread more for every few elements, so that small arrays are cut as large ones are
+SMALL_WORK = 16
+
+
+def reduced(x, axis):
+    """Number of elements that go into each result."""
+    if axis is None:
+        return x.size
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    return int(np.prod([x.shape[a] for a in axes]))
+
+
+def bound_of_sum(name, x, axis, keepdims, dtype):
+    """(reference, bound) of sum, mean, prod, var, std in extended precision; a NaN bound is not compared."""
+    wide = x.astype(np.longdouble)
+    n = reduced(x, axis)
+    work = np.float32 if dtype.itemsize < 4 else dtype
+    eps, own = float(oracle.finfo(work).eps), float(oracle.finfo(dtype).eps)
+    limit = float(oracle.finfo(work).max) / 4
+    least = float(oracle.finfo(dtype).smallest_subnormal)
+    kw = {"axis": axis, "keepdims": keepdims}
+    size = np.abs(wide).sum(**kw)
+    finite = np.isfinite(wide).all(**kw)
+    if name == "prod":
+        logs = np.abs(np.log2(np.where(wide == 0, 1, np.abs(wide)))).sum(**kw)
+        want = wide.prod(**kw)
+        bound = (n + 2) * eps * np.abs(want) + own * np.abs(want)
+        return want, np.where(logs < np.log2(limit) - 4, bound, np.nan)
+    count = 1 if name == "sum" else max(n, 1)
+    if name in ("sum", "mean"):
+        want = wide.sum(**kw) / (1 if name == "sum" else n if n else np.longdouble("nan"))
+        bound = (n * eps * size + eps * np.abs(want)) / count + own * np.abs(want)
+        return want, np.where(finite & (size > limit), np.nan, bound + least)
+    mean = wide.mean(axis=axis, keepdims=True)
+    away = np.abs(wide - mean)
+    want = (away**2).mean(**kw)
+    drift = n * eps * np.abs(wide).mean(**kw)
+    bound = 4 * (n + 4) * eps * want + 4 * drift * (away.mean(**kw) + drift)
+    good = finite & ((away**2).sum(**kw) < limit)
+    if name == "std":
+        bound = np.sqrt(want + bound) - np.sqrt(np.maximum(want - bound, 0))
+        want = np.sqrt(want)
+    return want, np.where(good, bound + own * np.abs(want) + least, np.nan)
+
+
+def check(step, before, want, got):
+    """Compares one new value of charl with NumPy's; `before`: the operands that the step reads."""
+    name, *rest = step
+    assert got.shape == want.shape and got.dtype == want.dtype, (got.dtype, got.shape, want.dtype, want.shape)
+    if name == "reduce" and rest[0] in programs.SUMS and oracle.is_float(want.dtype):
+        x = before[rest[1]]
+        reference, bound = bound_of_sum(rest[0], x.astype(np.promote_types(x.dtype, np.float64))
+                                        if not oracle.is_float(x.dtype) else x, *rest[2:], want.dtype)  # fmt: skip
+        assert oracle.close(got, reference, bound), (got, reference, bound)
+    elif name == "map" and rest[0] in programs.ROUNDED1 + programs.ROUNDED2:
+        assert oracle.ulps(got, want) <= 4, (got, want)
+    elif name == "matmul" and oracle.is_float(want.dtype):
+        a, b = (before[k].astype(np.longdouble) for k in rest)
+        eps = float(oracle.finfo(np.float32 if want.dtype.itemsize < 4 else want.dtype).eps)
+        own = float(oracle.finfo(want.dtype).eps)
+        reference, size = np.matmul(a, b), np.matmul(np.abs(a), np.abs(b))
+        bound = (a.shape[-1] + 1) * eps * size + own * np.abs(reference)
+        huge = np.isfinite(size) & (size > float(oracle.finfo(want.dtype).max) / 4)
+        least = float(oracle.finfo(want.dtype).smallest_subnormal)
+        assert oracle.close(got, reference, np.where(huge, np.nan, bound), (a.shape[-1] + 1) * least)
+    elif name == "map" and rest[0] in ("maximum", "minimum") or name in ("clip", "sort", "reduce"):
+        assert oracle.equal(got, want), (got, want)
+    else:
+        assert oracle.same(got, want), (got, want)
+
+
+def run_checked(program):
+    """Run A. Returns the final world."""
+    theirs, ours = World(np), World(ch)
+    for step in program:
+        note(f"step {step}")
+        before = {k: v.copy() for k, v in theirs.vars.items()}
+        made = theirs.run(step)
+        assert ours.run(step) == made
+        for k in made:
+            got = ours.value(k)
+            check(step, before, theirs.value(k), got)
+            theirs.vars[k][...] = got
+    compare(ours, theirs.vars, theirs.exports)
+    return ours
+
+
+def compare(world, variables, exports):
+    for k, value in variables.items():
+        assert oracle.same(world.value(k), value), f"variable {k}"
+    for k, value in exports.items():
+        assert oracle.same(world.exports[k], value), f"export {k}"
+
+
+def run(program, **config):
+    with ch.config(parallel_work=SMALL_WORK, **config):
+        world = World(ch)
+        for step in program:
+            world.run(step)
+        values = {k: world.value(k) for k in world.vars}
+    return world, values
+
+
+def agree(program):
+    with ch.config(backend="interp", eager=True, num_threads=1):
+        first = run_checked(program)
+        values = {k: first.value(k) for k in first.vars}
+    for backend, eager in (("interp", False), ("llvm", False), ("llvm", True)):
+        threads = next(THREADS)
+        if eager and threads != 5:
+            continue
+        note(f"backend={backend} eager={eager} num_threads={threads}")
+        world, others = run(program, backend=backend, eager=eager, num_threads=threads)
+        compare(world, values, first.exports)
+
+
+@pytest.mark.slow
+@given(programs.programs())
+@settings(max_examples=EXAMPLES)
+def test_programs(program):
+    agree(program)
+
+
+@pytest.mark.slow
+@given(programs.programs(most=8, long=True))
+@settings(max_examples=EXAMPLES // 10)
+def test_programs_on_long_arrays(program):
+    agree(program)
