@@ -71,7 +71,7 @@ class Run(NamedTuple):
 
 
 def emit(contract: Contract, host: Host, tier: str) -> str:
-    """The module's text, the same for both tiers: code made without optimising is a tenth as fast."""
+    """The module's text, for both tiers: code made without optimising is a tenth as fast."""
     return Gemm(contract, host).text()
 
 

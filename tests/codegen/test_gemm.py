@@ -44,20 +44,20 @@ ROOM = 1 << 21
 
 REFERENCE = """
 #include <math.h>
-#define PRODUCT(T, name, fma)                                                                       \\
-    void name(const T *a, long ai, long ak, const T *b, long bk, long bj, T *c, long m, long n,     \\
-              long k) {                                                                             \\
-        for (long i = 0; i < m; i++)                                                                \\
-            for (long j = 0; j < n; j++) {                                                          \\
-                T total = 0;                                                                        \\
-                for (long start = 0; start < k; start += KC) {                                      \\
-                    T sum = 0;                                                                      \\
-                    for (long p = start; p < k && p < start + KC; p++)                              \\
-                        sum = fma(a[i * ai + p * ak], b[p * bk + j * bj], sum);                     \\
-                    total = start ? total + sum : sum;                                              \\
-                }                                                                                   \\
-                c[i * n + j] = total;                                                               \\
-            }                                                                                       \\
+#define PRODUCT(T, name, fma)                                                                   \\
+    void name(const T *a, long ai, long ak, const T *b, long bk, long bj, T *c, long m, long n, \\
+              long k) {                                                                         \\
+        for (long i = 0; i < m; i++)                                                            \\
+            for (long j = 0; j < n; j++) {                                                      \\
+                T total = 0;                                                                    \\
+                for (long start = 0; start < k; start += KC) {                                  \\
+                    T sum = 0;                                                                  \\
+                    for (long p = start; p < k && p < start + KC; p++)                          \\
+                        sum = fma(a[i * ai + p * ak], b[p * bk + j * bj], sum);                 \\
+                    total = start ? total + sum : sum;                                          \\
+                }                                                                               \\
+                c[i * n + j] = total;                                                           \\
+            }                                                                                   \\
     }
 PRODUCT(float, product_f32, fmaf)
 PRODUCT(double, product_f64, fma)
@@ -66,7 +66,7 @@ PRODUCT(double, product_f64, fma)
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory):
-    """product(a, b): sums in the documented order; a (m, k) and b (k, n) are views of any strides."""
+    """product(a, b): sums in the documented order; a (m, k), b (k, n) are views of any strides."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler to build the reference with")
@@ -116,7 +116,7 @@ def put(room, like, at_end=True):
 
 
 class Call:
-    """A Contract over numpy views, and its launch. `lhs` (..., m, k), `rhs` (..., k, n), batched alike.
+    """A Contract over numpy views, and its launch. lhs (..., m, k), rhs (..., k, n): one batch.
 
     epilogue(call): the instructions after acc; `call.access(view, mode)` makes operands over
     (outer, i, j). Without one the sums are stored to `out`.
