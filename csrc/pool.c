@@ -1,5 +1,4 @@
-/* pool.c: blocks in size classes, a cache in every thread, one store behind
- * them.
+/* pool.c: blocks in size classes, a cache in every thread, one store behind them.
  *
  *   up to 32 KiB   classes, four a doubling; free lists in each thread; batches to and from the store
  *   up to 2 MiB    the same classes, straight from the store's free lists
@@ -141,6 +140,7 @@ static block_t *take_blocks(unsigned k, uint32_t want, uint32_t *got) {
     class_t *class = &classes[k];
     size_t size = class_bytes(k);
     block_t *list = NULL;
+    if (!class->free) charl_store_make_room(size * want);
     for (*got = 0; *got < want && charl_store_fits(size * (*got + 1)); ++*got) {
         block_t *block = class->free;
         if (block)
@@ -215,6 +215,27 @@ static size_t trim_class(unsigned k) {
         free(slab);
     }
     return freed;
+}
+
+static size_t trim_classes(void) {
+    size_t freed = 0;
+    for (unsigned k = 0; k < CLASSES; k++) freed += trim_class(k);
+    return freed;
+}
+
+/* First cached large blocks go, then idle slabs. Looking for those walks all free blocks, so it
+ * waits until 1 MiB more is free than the last look left. */
+void charl_store_make_room(size_t bytes) {
+    static size_t left;
+    const charl_store_t *s = &charl_store;
+    if (!s->limit || s->held + bytes <= s->limit) return;
+    size_t over = s->held + bytes - s->limit, cached = charl_large_cached();
+    charl_large_shrink(cached > over ? cached - over : 0);
+    size_t idle = s->held - s->handed - charl_large_cached();
+    if (idle < left) left = idle;
+    if (s->held + bytes <= s->limit || idle < left + CHARL_MIB) return;
+    trim_classes();
+    left = s->held - s->handed - charl_large_cached();
 }
 
 /* ---- threads' caches ---- */
@@ -458,7 +479,7 @@ size_t charl_pool_trim(void) {
     atomic_fetch_add_explicit(&trim_epoch, 1, memory_order_relaxed);
     if (cache) flush_cache(cache);
     size_t freed = charl_large_shrink(0);
-    for (unsigned k = 0; k < CLASSES; k++) freed += trim_class(k);
+    freed += trim_classes();
     leave();
     return freed;
 }
@@ -466,10 +487,7 @@ size_t charl_pool_trim(void) {
 void charl_pool_set_limit(size_t nbytes) {
     enter();
     charl_store.limit = nbytes;
-    if (nbytes && charl_store.held > nbytes) {
-        size_t over = charl_store.held - nbytes;
-        charl_large_shrink(charl_large_cached() > over ? charl_large_cached() - over : 0);
-    }
+    charl_store_make_room(0);
     leave();
 }
 

@@ -98,10 +98,6 @@ void charl_store_hand_out(size_t bytes) {
     charl_store_t *s = &charl_store;
     s->handed += bytes;
     if (s->handed > s->peak) s->peak = s->handed;
-    if (s->limit && s->held > s->limit) {
-        size_t over = s->held - s->limit;
-        charl_large_shrink(cached > over ? cached - over : 0);
-    }
 }
 
 /* ---- blocks ---- */
@@ -152,6 +148,7 @@ static large_t *find_cached(size_t bytes) {
 }
 
 static large_t *map_large(size_t capacity) {
+    charl_store_make_room(capacity);
     large_t *large = malloc(sizeof *large);
     if (!large) return NULL;
     large->capacity = capacity;

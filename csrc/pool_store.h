@@ -53,9 +53,12 @@ void charl_system_unmap(void *start, size_t bytes);
 /* Whether so many bytes more may be handed out. */
 bool charl_store_fits(size_t bytes);
 
-/* Counts bytes that leave the store. Cached large blocks make room where what is held passes the
- * limit. */
+/* Counts bytes that leave the store. */
 void charl_store_hand_out(size_t bytes);
+
+/* Gives free memory back to the system as far as `bytes` more would take what is held past the
+ * limit. Called before blocks are mapped or carved. */
+void charl_store_make_room(size_t bytes);
 
 /* nbytes > CHARL_MEDIUM_MAX; NULL over the limit or where the system has none. */
 void *charl_large_alloc(size_t nbytes);

@@ -117,7 +117,7 @@ static void pool_reuse(void) {
 }
 
 static void pool_trim(void) {
-    enum { COUNT = 3000 };
+    enum { COUNT = 800 };
     static void *blocks[COUNT];
     charl_pool_trim();
     charl_pool_stats_t before = stats();
@@ -172,6 +172,28 @@ static void pool_limit(void) {
     size_t sizes[2];
     CHECK(charl_pool_largest(sizes, 2) == 1 && sizes[0] == 100 * MIB);
     charl_pool_free(a, 100 * MIB);
+}
+
+/* Under a limit, free memory of one kind makes room for another. */
+static void pool_room(void) {
+    static const size_t sizes[6] = {100, 5000, 100000, 1500000, 3000000, 20000000};
+    static void *blocks[1 << 20];
+    charl_pool_trim();
+    size_t used = stats().in_use, limit = used + 64 * MIB;
+    charl_pool_set_limit(limit);
+    for (int round = 0; round < 12; round++) {
+        size_t size = sizes[round * 5 % 6];
+        int got = 0;
+        while ((blocks[got] = charl_pool_alloc(size))) mark(blocks[got++], size);
+        CHECK((size_t)got * (size + size / 4 + 256 * 1024 * (size > 2 * MIB)) >= 40 * MIB);
+        CHECK(stats().in_use <= limit && stats().in_use + stats().cached <= limit + 2 * MIB);
+        while (got) {
+            check_mark(blocks[--got], size);
+            charl_pool_free(blocks[got], size);
+        }
+        CHECK(stats().in_use == used);
+    }
+    charl_pool_set_limit(0);
 }
 
 static void pool_largest(void) {
@@ -475,18 +497,47 @@ static void threads_fork(void) {
     CHECK(!pthread_join(thread, NULL));
 }
 
+static void *launch_forever(void *argument) {
+    for (;;) launch_much(argument);
+    return NULL;
+}
+
+/* A process ends while a thread of it launches. */
+static void threads_exit(void) {
+    charl_set_num_threads(4);
+    for (int round = 0; round < 20; round++) {
+        pid_t child = fork();
+        if (child == 0) {
+            pthread_t thread;
+            CHECK(!pthread_create(&thread, NULL, launch_forever, NULL));
+            for (int k = 0; k < round * 50; k++) launch_counting(4, UNITS);
+            exit(0);
+        }
+        expect_child(child);
+    }
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
     bool forks;
 } cases[] = {
-    {"pool_sizes", pool_sizes, false},         {"pool_reuse", pool_reuse, false},
-    {"pool_trim", pool_trim, false},           {"pool_limit", pool_limit, false},
-    {"pool_largest", pool_largest, false},     {"pool_failures", pool_failures, false},
-    {"pool_threads", pool_threads, false},     {"pool_fork", pool_fork, true},
-    {"threads_counts", threads_counts, false}, {"threads_errors", threads_errors, false},
-    {"threads_nested", threads_nested, false}, {"threads_callers", threads_callers, false},
-    {"threads_fp", threads_fp, false},         {"threads_fork", threads_fork, true},
+    {"pool_sizes", pool_sizes, false},
+    {"pool_reuse", pool_reuse, false},
+    {"pool_trim", pool_trim, false},
+    {"pool_limit", pool_limit, false},
+    {"pool_room", pool_room, false},
+    {"pool_largest", pool_largest, false},
+    {"pool_failures", pool_failures, false},
+    {"pool_threads", pool_threads, false},
+    {"pool_fork", pool_fork, true},
+    {"threads_counts", threads_counts, false},
+    {"threads_errors", threads_errors, false},
+    {"threads_nested", threads_nested, false},
+    {"threads_callers", threads_callers, false},
+    {"threads_fp", threads_fp, false},
+    {"threads_fork", threads_fork, true},
+    {"threads_exit", threads_exit, true},
 };
 
 int main(int argc, char **argv) {

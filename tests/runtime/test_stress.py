@@ -19,10 +19,11 @@ FLAGS = {
     "thread": ["-O1", "-g", "-fsanitize=thread"],
 }
 CASES = [
-    *("pool_sizes", "pool_reuse", "pool_trim", "pool_limit", "pool_largest", "pool_failures"),
-    *("pool_threads", "pool_fork", "threads_counts", "threads_errors", "threads_nested"),
-    *("threads_callers", "threads_fp", "threads_fork"),
+    *("pool_sizes", "pool_reuse", "pool_trim", "pool_limit", "pool_room"),
+    *("pool_largest", "pool_failures", "pool_threads", "threads_counts"),
+    *("threads_errors", "threads_nested", "threads_callers", "threads_fp"),
 ]
+FORKING = ["pool_fork", "threads_fork", "threads_exit"]
 
 
 def run(command, **environment):
@@ -50,12 +51,12 @@ def program(request, tmp_path_factory):
     return folder / "stress", request.param
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, *FORKING])
 def test_stress(program, case):
     path, kind = program
-    if kind == "thread" and case.endswith("_fork"):
+    if kind == "thread" and case in FORKING:
         pytest.skip("ThreadSanitizer allows no threads after a fork beside threads")
     # A forked child cannot stop its parent's threads, which the leak check needs.
-    leaks = "0" if case.endswith("_fork") else "1"
+    leaks = "0" if case in FORKING else "1"
     done = run([path, case], ASAN_OPTIONS=f"detect_leaks={leaks}", LD_PRELOAD="")
     assert (done.returncode, done.stdout) == (0, f"{case} held\n"), done.stderr
