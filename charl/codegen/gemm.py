@@ -44,7 +44,6 @@ from charl.schedule.kernel import (
     TILE_J,
     Access,
     Contract,
-    Instr,
     Kernel,
     Stage,
 )
@@ -169,7 +168,7 @@ class Gemm(Body):
             unpacked = code.op(f"select i1 {few}, i64 {whole}, i64 0")
         lhs, rhs = (self._place(code, access, outer) for access in (contract.lhs, contract.rhs))
         rhs = self.at(code, rhs, mul(code, j0, rj))
-        home = self.at(code, self._place(code, self.home.attr, outer), j0) if self.home else None
+        home = self.at(code, self._place(code, self.home, outer), j0) if self.home else None
         this = Run(outer, i0, i1, j0, j1, columns, unpacked, lhs, rhs, home)
         if home:
             self._products(code, this, i0, i1)
@@ -211,9 +210,9 @@ class Gemm(Body):
 
     def _sums(self, code: Code, this: Run, row: str) -> tuple[str, str]:
         """Where the sums of a row lie, from column j0 on, and the way to the next row's."""
-        if not self.home:
+        if self.home is None or this.home is None:
             return self.scratch("sums"), str(TILE_J)
-        stride = self.int(self.home.attr.strides[-2])
+        stride = self.int(self.home.strides[-2])
         return self.at(code, this.home, mul(code, row, stride)), stride
 
     def _panels(self, code: Code, this: Run, rhs: str, sums, count, depth, more) -> None:
@@ -274,7 +273,8 @@ class Gemm(Body):
                 Code(self.module, code.label),
                 Code(self.module, self.module.name("walk")),
             )
-            start, fixed = walk.label, {}
+            start = walk.label
+            fixed: dict = {}
 
             def lanes(code: Code, j: str, mask: str | None) -> None:
                 place = self.at(code, line, sub(code, j, this.j0))
@@ -303,12 +303,13 @@ class Gemm(Body):
         code.when(code.op(f"icmp slt i64 {end}, {stop}"), tail)
 
 
-def home_of(contract: Contract) -> Instr | None:
+def home_of(contract: Contract) -> Access | None:
     """The store whose place can hold the sums until the epilogue has made what belongs there."""
-    for instr in contract.epilogue:
-        if instr.op == "store" and instr.dtype == contract.dtype and instr.attr.strides[-1] == 1:
-            arg = instr.attr.arg
-            uses = [i for i in contract.epilogue if i.op == "store" and i.attr.arg == arg]
-            if contract.args[arg].mode == "out" and len(uses) == 1:
-                return instr
+    body = contract.epilogue
+    stores = [(i.dtype, i.attr) for i in body if i.op == "store" and isinstance(i.attr, Access)]
+    for dtype, access in stores:
+        others = [other for _, other in stores if other is not access and other.arg == access.arg]
+        if dtype == contract.dtype and access.strides[-1] == 1 and not others:
+            if contract.args[access.arg].mode == "out":
+                return access
     return None
