@@ -20,6 +20,11 @@ from charl.core import dtypes, shapes
 _KINDS = {"b": KIND_B, "i": KIND_I, "u": KIND_U, "f": KIND_F}
 _NAMES = [d.name for d in dtypes.ALL]
 _OP_NAMES = {}
+# least and greatest int by dtype code, as Python ints: 1 << 63 would overflow in C
+_RANGES = [
+    (-(2 ** (8 * d.itemsize - 1)), 2 ** (8 * d.itemsize - 1) - 1) if d.kind == "i" else (0, 2 ** (8 * d.itemsize) - 1)
+    for d in dtypes.ALL
+]
 
 cdef int _a, _b
 for _a in range(NDTYPES):
@@ -134,14 +139,13 @@ cdef int64_t scalar_bits(object value, int dtype) except? -1:
     if kind == KIND_B:
         return 1 if value else 0
     value = int(value)
-    width = 8 * ITEMSIZE[dtype]
+    low, high = _RANGES[dtype]
+    if not low <= value <= high:
+        raise OverflowError(f"Python integer {value} out of bounds for {_NAMES[dtype]}")
     if kind == KIND_I:
-        if not -(1 << (width - 1)) <= value < (1 << (width - 1)):
-            raise OverflowError(f"Python integer {value} out of bounds for {_NAMES[dtype]}")
+        width = 8 * ITEMSIZE[dtype]
         number = PyLong_AsLongLong(value)
         return number if width == 64 else number & ((<int64_t>1 << width) - 1)
-    if not 0 <= value < (1 << width):
-        raise OverflowError(f"Python integer {value} out of bounds for {_NAMES[dtype]}")
     unsigned_number = PyLong_AsUnsignedLongLong(value)
     return <int64_t>unsigned_number
 
