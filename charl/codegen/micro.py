@@ -29,7 +29,7 @@ MERGE = ("ptr", "ptr", "i64", "i64", "i64", "i1")
 # Rows and vectors of a micro-kernel by the bytes of a vector: sums, a row of rhs and a broadcast
 # fit the registers. On Zen 4 at 64 bytes 12x2, 14x2, 24x1 and a loop over k that is unrolled are
 # no faster at 1024, and up to a quarter slower below 128.
-SHAPES = {16: (4, 2), 32: (6, 2), 64: (8, 2)}
+SHAPES = {16: (8, 2), 32: (6, 2), 64: (8, 2)}
 
 
 class Tile(NamedTuple):
