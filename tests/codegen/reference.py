@@ -32,10 +32,10 @@ def identity(kind, dtype):
 
 
 def apply(op, dtype, *args):
-    n = max(len(a) for a in args)
-    args = [np.broadcast_to(a, n).copy() for a in args]
+    args = np.broadcast_arrays(*args)
     kinds = tuple(next(s for s, t in NUMPY.items() if t == a.dtype) for a in args)
-    return evaluate(expansion(op, kinds, dtype), *args)
+    flat = (a.ravel().copy() for a in args)
+    return evaluate(expansion(op, kinds, dtype), *flat).reshape(args[0].shape)
 
 
 def fold(kind, dtype, total, *values):
@@ -47,11 +47,11 @@ def fold(kind, dtype, total, *values):
 
 
 def reduced(kind, dtype, args, lanes):
-    """Arrays over p -> one value, in the order of kernel.py."""
+    """(p, columns) -> (1, columns), in the order of kernel.py."""
     add = "add" if kind == "dot" else kind
-    first = np.full(lanes, identity(add, dtype), NUMPY[dtype])
-    total = first.copy()
-    n = len(args[0])
+    n, columns = args[0].shape
+    first = np.full((lanes, columns), identity(add, dtype), NUMPY[dtype])
+    total = first
     for chunk in range(0, n, lanes * STEPS):
         partial = first.copy()
         for p in range(chunk, min(chunk + lanes * STEPS, n), lanes):
@@ -66,10 +66,10 @@ def reduced(kind, dtype, args, lanes):
 
 
 def scanned(kind, dtype, x):
-    out, total = x.copy(), np.full(1, identity(kind, dtype), NUMPY[dtype])
+    out = x.copy()
+    total = np.full((1, x.shape[1]), identity(kind, dtype), NUMPY[dtype])
     for p in range(len(x)):
-        total = fold(kind, dtype, total, x[p : p + 1])
-        out[p] = total[0]
+        out[p] = total = fold(kind, dtype, total, x[p : p + 1])
     return out
 
 
@@ -81,41 +81,45 @@ def run(kernel: Kernel, arrays, params):
 
     arrays = list(arrays)
     extents = [num(a.extent) for a in kernel.outer]
+    columns = np.arange(extents.pop() if kernel.order == "column" else 1)
     inner = num(kernel.inner.extent) if kernel.inner is not None else 0
-    lanes = LANES if kernel.order == "row" else 1
     size = ROW_BLOCK if kernel.order == "row" else COLUMN_BLOCK
     try:
         for outer in itertools.product(*map(range, extents)):
             first = outer[kernel.block] * size if kernel.block is not None else 0
             last = min(first + size, inner) if kernel.block is not None else inner
-            _unit(kernel, arrays, params, outer, np.arange(first, last), num, lanes)
+            _unit(kernel, arrays, outer, columns, np.arange(first, last), num)
     except WrapError as error:
         return error.args[0]
     return None
 
 
-def _unit(kernel, arrays, params, outer, p, num, lanes):
+def _unit(kernel, arrays, outer, columns, p, num):
+    """Values are (p, columns), or (1, columns), or (1, 1)."""
     values, slots, number = {}, {}, 0
+    column = kernel.order == "column"
     for stage in kernel.stages:
         over = p if stage.loop else np.zeros(1, np.int64)
+        shape = len(over), len(columns)
 
         def where(offset, strides):
-            index = np.full(len(over), num(offset), np.int64)
+            index = np.full(shape, num(offset), np.int64)
             for stride, i in zip(strides, outer):
                 index += num(stride) * i
+            if column:
+                index += num(strides[len(outer)]) * columns
             if stage.loop:
-                index += num(strides[-1]) * over
+                index += num(strides[-1]) * over[:, None]
             return index
 
         for instr in stage.body:
             args = [values[a] for a in instr.args]
             target = NUMPY[instr.dtype]
-            n = len(over)
             value = None
             if instr.op == "load":
                 index = where(instr.attr.offset, instr.attr.strides)
-                value = np.zeros(n, target)
-                on = np.broadcast_to(args[0], n) if args else np.ones(n, bool)
+                value = np.zeros(shape, target)
+                on = np.broadcast_to(args[0], shape) if args else np.ones(shape, bool)
                 assert (index[on] >= 0).all()
                 value[on] = arrays[instr.attr.arg][index[on]]
             elif instr.op == "store":
@@ -130,25 +134,26 @@ def _unit(kernel, arrays, params, outer, p, num, lanes):
             elif instr.op == "index":
                 value = where(*instr.attr)
             elif instr.op == "const":
-                value = np.full(1, instr.attr, target)
+                value = np.full((1, 1), instr.attr, target)
             elif instr.op == "param":
                 bits = np.array([num(instr.attr)], np.int64)
-                value = bits.view(np.uint8)[: target.itemsize].copy().view(target)
+                value = bits.view(np.uint8)[: target.itemsize].copy().view(target).reshape(1, 1)
             elif instr.op == "wrap":
                 extent, site = num(instr.attr[0]), instr.attr[1]
-                bad = (args[0] < -extent) | (args[0] >= extent)
-                if bad.any() and n:
-                    raise WrapError((site, int(args[0][np.argmax(bad)]), extent))
+                bad = np.broadcast_to((args[0] < -extent) | (args[0] >= extent), shape)
+                if bad.any():
+                    first = np.broadcast_to(args[0], shape).ravel()[np.argmax(bad)]
+                    raise WrapError((site, int(first), extent))
                 value = np.where(args[0] < 0, args[0] + extent, args[0])
             elif instr.op == "keep":
-                slots[instr.attr] = np.broadcast_to(args[0], n).copy()
+                slots[instr.attr] = np.broadcast_to(args[0], shape).copy()
             elif instr.op == "kept":
                 value = slots[instr.attr]
             elif instr.op == "reduce":
-                full = [np.broadcast_to(a, n) for a in args]
-                value = reduced(instr.attr, instr.dtype, full, lanes)
+                full = [np.broadcast_to(a, shape) for a in args]
+                value = reduced(instr.attr, instr.dtype, full, 1 if column else LANES)
             elif instr.op == "scan":
-                value = scanned(instr.attr, instr.dtype, np.broadcast_to(args[0], n))
+                value = scanned(instr.attr, instr.dtype, np.broadcast_to(args[0], shape))
             else:
                 value = apply(instr.op, instr.dtype, *args)
             if value is not None:
