@@ -3,7 +3,7 @@
 Specials are C99's (Annex F). Errors are the largest seen in tests/ops/test_approx.py's random and hard cases.
 """
 
-from charl.ops.floats import FORMATS, INF, NAN, horner, power_of_two, product, sum_any, two_sum, whole
+from charl.ops.floats import FORMATS, INF, NAN, horner, power_of_two, product, quotient, sum_any, two_sum, whole
 from charl.ops.table import op
 
 # (exp(r) - 1 - r) / r**2 for |r| <= ln(2)/2; relative error of exp 2**-28.3, 2**-57.9
@@ -113,15 +113,8 @@ def sigmoid(b, x):
     s = b.select(k < -2 * f.mantissa, 0, power_of_two(b, n, x.dtype))
     c, c_error = two_sum(b, b.like(x, 1.0), s * high)
     right = x >= 0
-    y = _quotient(b, b.select(right, 1, high), b.select(right, 0, low), c, b.fma(s, low, c_error))
-    return _scale(b, y, b.select(right, 0, n))
-
-
-def _quotient(b, x, x_error, y, y_error):
-    """(x + x_error) / (y + y_error), rounded almost once. y and 1/y are far from the ends of the range."""
-    r = 1 / y
-    q = x * r
-    return b.fma(b.fma(-q, y, x) + b.fma(-q, y_error, x_error), r, q)
+    y, y_error = quotient(b, b.select(right, 1, high), b.select(right, 0, low), c, b.fma(s, low, c_error))
+    return _scale(b, y + y_error, b.select(right, 0, n))
 
 
 # logarithms
@@ -163,15 +156,20 @@ def log(b, x):
     return _log_limits(b, x, b.fma(e, high, f - (h - b.fma(e, low, series))))
 
 
+def log_of_sum(b, x, error, twos):
+    """log(x + error) + twos * ln(2), for a normal positive x and a far smaller error; near 1 the error counts in full."""
+    high, low = FORMATS[x.dtype].ln2
+    e, f = _reduce_log(b, x, subnormals=False)
+    e = e + twos
+    h, series = _atanh_series(b, f)
+    return b.fma(e, high, f - (h - (series + b.fma(e, low, error / x))))
+
+
 def log1p(b, x):
     """log(1 + x). Error < 1 ULP; -0 and subnormals kept, -inf at -1."""
-    fmt = FORMATS[x.dtype]
-    high, low = fmt.ln2
     u, error = sum_any(b, b.like(x, 1.0), x)
-    e, f = _reduce_log(b, u, subnormals=False)
-    h, series = _atanh_series(b, f)
-    y = b.fma(e, high, f - (h - (series + b.fma(e, low, error / u))))
-    return b.select(b.fabs(x) < fmt.epsilon / 4, x, _log_limits(b, x, y, at=-1.0))
+    y = log_of_sum(b, u, error, b.like(x, 0.0))
+    return b.select(b.fabs(x) < FORMATS[x.dtype].epsilon / 4, x, _log_limits(b, x, y, at=-1.0))
 
 
 def _log_pair(b, x):
@@ -275,7 +273,8 @@ def tanh(b, x):
     """Hyperbolic tangent. Error < 1 ULP; -0 and subnormals kept, +-1 at the ends."""
     f = FORMATS[x.dtype]
     (s, s_error), (c, c_error) = _sinh_cosh(b, x, f.mantissa * 0.4)
-    y = _quotient(b, s, s_error, c, c_error)
+    y, y_error = quotient(b, s, s_error, c, c_error)
+    y = y + y_error
     return b.select(b.fabs(x) < f.epsilon, x, b.prim("copysign", y, x))
 
 

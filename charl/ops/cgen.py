@@ -45,7 +45,7 @@ def _reg(dtype: str) -> str:
         return "_Bool"
     if dtype in HALVES:
         return "uint16_t"
-    return {"f": {32: "float", 64: "double"}.get(WIDTH[dtype]), "i": f"int{WIDTH[dtype]}_t",
+    return {"f": "float" if WIDTH[dtype] == 32 else "double", "i": f"int{WIDTH[dtype]}_t",
             "u": f"uint{WIDTH[dtype]}_t"}[KIND[dtype]]  # fmt: skip
 
 

@@ -25,7 +25,7 @@ class Format(NamedTuple):
     log2_e: tuple[float, float]
     log10_e: tuple[float, float]
     log10_2: tuple[float, float]
-    half_pi: tuple[float, float, float]
+    half_pi: tuple[float, float, float]  # the second positive: subtracting 0 times it keeps a zero's sign
 
     @property
     def tiny(self) -> float:
@@ -45,7 +45,7 @@ FORMATS = {
         (_hex("0x1.715476p+0"), _hex("0x1.4ae0c0p-26")),
         (_hex("0x1.bcb7b2p-2"), _hex("-0x1.5b235ep-27")),
         (_hex("0x1.344136p-2"), _hex("-0x1.ec10c0p-27")),
-        (_hex("0x1.921fb6p+0"), _hex("-0x1.777a5cp-25"), _hex("-0x1.ee59dap-50"))),
+        (_hex("0x1.921fb4p+0"), _hex("0x1.4442d2p-24"), _hex("-0x1.ee59dap-50"))),
     "f64": Format(
         "i64", "u64", 52, 1023, 1.5 * 2**52, 0x3FE6A09E667F3BCD,
         (_hex("0x1.62e42fefa39efp-1"), _hex("0x1.abc9e3b39803fp-56")),
@@ -95,6 +95,8 @@ def product(b, x, y):
     return p, b.fma(x, y, -p)
 
 
-def signed(b, magnitude, x):
-    """The magnitude with the sign of x."""
-    return b.prim("copysign", magnitude, x)
+def quotient(b, x, x_error, y, y_error):
+    """(x + x_error) / (y + y_error) as (near it, error). y and 1/y are far from the ends of the range."""
+    r = 1 / y
+    q = x * r
+    return q, (b.fma(-q, y, x) + b.fma(-q, y_error, x_error)) * r
