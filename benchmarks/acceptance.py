@@ -7,6 +7,7 @@ own.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -124,8 +125,8 @@ def new_shapes() -> Iterator[Line]:
     for a in x[:5]:
         one(a)
     ch.wait_compiled()
-    first = [median_time(lambda a=a: one(a), 1) for a in x[5:]]
-    again = [median_time(lambda a=a: one(a), 1) for a in x[5:]]
+    first = [median_time(functools.partial(one, a), 1) for a in x[5:]]
+    again = [median_time(functools.partial(one, a), 1) for a in x[5:]]
     cost = (statistics.median(first) - statistics.median(again)) * 1e6
     yield Line("new shape of a known structure, per kernel, over a plan hit", cost, 100, "us")
 

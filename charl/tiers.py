@@ -24,6 +24,7 @@ clock = time.perf_counter_ns
 
 # What a quick compile took, queueing included, as a running mean; the first one also loads LLVM.
 _latency_ns = 250e6
+_dumped = 0  # files written into config.dump
 
 
 def interpret(program: Program) -> None:

@@ -55,7 +55,7 @@ def result_type(*arrays_and_dtypes) -> DType:
             joint = found if joint is None else dtypes.promote(joint, found)
     for x in sorted(scalars, key=lambda s: (isinstance(s, float), not isinstance(s, bool))):
         joint = b.weak(x, joint, "result_type")
-    return joint
+    return joint  # type: ignore[return-value]
 
 
 def can_cast(from_, to, /) -> bool:

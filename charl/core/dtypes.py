@@ -106,7 +106,7 @@ def as_dtype(spec: object) -> DType:
     import numpy  # only interop comes here; ops/ and setup.py load this module without numpy
 
     try:
-        found = BY_NAME.get(numpy.dtype(spec).name)
+        found = BY_NAME.get(numpy.dtype(spec).name)  # type: ignore[call-overload]
     except TypeError:
         found = None
     if found is None:

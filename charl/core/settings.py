@@ -10,8 +10,8 @@ from __future__ import annotations
 import operator
 import os
 import threading
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 
 class Setting(NamedTuple):
@@ -66,7 +66,7 @@ BY_NAME = {s.name: s for s in SETTINGS}
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
-def checked(setting: Setting, value: object, where: str) -> object:
+def checked(setting: Setting, value: Any, where: str) -> object:
     """`value` as the setting holds it. Raises TypeError or ValueError that begins with `where`."""
     if setting.kind == "choice":
         if not isinstance(value, str):
@@ -101,7 +101,7 @@ def checked(setting: Setting, value: object, where: str) -> object:
 def from_text(setting: Setting, text: str) -> object:
     """The value that an environment variable's text states. Raises ValueError naming the variable."""
     where = f"environment variable {setting.env}"
-    value: object = text.strip()
+    value: Any = text.strip()
     if setting.kind == "bool":
         if value.lower() not in _TRUE + _FALSE:
             raise ValueError(f"{where}: must be 1 or 0, got {text!r}")
@@ -123,15 +123,19 @@ class Config:
 
     __slots__ = (*BY_NAME, "generation", "_watchers", "_lock")
 
-    def __init__(self, environ: dict | None = None):
-        environ = os.environ if environ is None else environ
+    def __init__(self, environ: Mapping[str, str] | None = None):
+        given = os.environ if environ is None else environ
         put = object.__setattr__
         for setting in SETTINGS:
-            text = environ.get(setting.env)
+            text = given.get(setting.env)
             put(self, setting.name, setting.default if text is None else from_text(setting, text))
         put(self, "generation", 0)
         put(self, "_watchers", ())
         put(self, "_lock", threading.RLock())
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __setattr__(self, name: str, value: object) -> None:
         self.set(**{name: value})
@@ -184,7 +188,8 @@ class _Temporary:
     __slots__ = ("_config", "_values", "_former")
 
     def __init__(self, config: Config, values: dict):
-        self._config, self._values, self._former = config, values, []
+        self._config, self._values = config, values
+        self._former: list[dict] = []
 
     def __enter__(self) -> Config:
         self._former.append({name: getattr(self._config, name) for name in self._values})

@@ -56,7 +56,7 @@ def normalize_axes(axis: int | Iterable[int] | None, ndim: int, what: str = "") 
     if axis is None:
         return tuple(range(ndim))
     if not isinstance(axis, (tuple, list)):
-        return (normalize_axis(axis, ndim, what),)
+        return (normalize_axis(axis, ndim, what),)  # type: ignore[arg-type]
     axes = sorted(normalize_axis(a, ndim, what) for a in axis)
     if len(set(axes)) != len(axes):
         raise ValueError(f"{what or 'axis'}: duplicate value in 'axis'")
