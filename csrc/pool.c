@@ -1,6 +1,6 @@
 /* pool.c: blocks in size classes, a cache in every thread, one store behind them.
  *
- *   up to 32 KiB   classes, four a doubling; free lists in each thread; batches to and from the store
+ *   up to 32 KiB   classes, four a doubling; free lists in each thread, filled in batches
  *   up to 2 MiB    the same classes, straight from the store's free lists
  *   above          an own mapping each: pool_large.c
  *

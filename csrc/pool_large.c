@@ -3,8 +3,8 @@
  *
  * A live block lies in a bucket by its address; a cached one in a bin by its capacity and in a
  * list by age. Blocks start at different offsets in their pages: streams that all start at a
- * multiple of 4 KiB share the same few sets of the first cache (eleven of 1 MiB, read and
- * written together: 0.38 ms aligned alike, 0.15 ms skewed).
+ * multiple of 4 KiB share the same few sets of the first cache. Eleven streams of 16 KiB to 1 MiB
+ * each run 1.2 to 1.5 times as fast skewed; three streams gain nothing while they fit the cache.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
