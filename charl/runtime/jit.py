@@ -23,7 +23,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from charl.core.errors import InternalError
 from charl.core.settings import config
@@ -104,37 +104,50 @@ def machine() -> Machine:
 
 
 class _Session:
-    """One LLJIT and the Owners of code in it."""
-
-    all: ClassVar[weakref.WeakSet[_Session]] = weakref.WeakSet()
+    """One LLJIT. It is closed when it has been left and none of its code is mapped any more."""
 
     def __init__(self, lljit):
         self.lljit = lljit
-        self.links = 0
+        self.links = self.mapped = 0
+        self.left = False
         self.live: weakref.WeakSet[Owner] = weakref.WeakSet()
-        self.all.add(self)
+        _sessions.add(self)
+
+    def close_if_unused(self) -> None:
+        if self.left and not self.mapped:
+            _sessions.discard(self)
+            self.lljit.close()
+
+
+# llvmlite's objects free themselves when collected, in any thread and order: these references prevent it.
+_sessions: set[_Session] = set()
+_mapped: dict[int, tuple[object, _Session]] = {}  # number of the link -> its tracker
+_links = itertools.count()
 
 
 class Owner:
     """Keeps linked code mapped. Drop it only when no thread can be running that code."""
 
-    __slots__ = ("_tracker", "_session", "object", "done", "__weakref__")
+    __slots__ = ("__weakref__", "done", "number", "object")
 
-    def __init__(self, tracker, session: _Session, object: bytes):
-        self._tracker, self._session, self.object = tracker, session, object
+    def __init__(self, number: int, object: bytes):
+        self.number, self.object = number, object
         self.done: Callable | None = None
 
-    def detach(self) -> None:
-        """The code stays mapped for good."""
-        self._tracker.detach()
-
     def __del__(self):
-        _compiler.inbox.put(_Dispose(self._tracker, self._session))
+        _compiler.inbox.put(self.number)
 
 
-class _Dispose(NamedTuple):
-    tracker: object
-    session: _Session
+def _unmap(number: int) -> None:
+    """Unmaps code that nobody runs any more."""
+    with _busy:
+        tracker, session = _mapped.pop(number)
+        try:
+            tracker.close()
+        except RuntimeError:
+            pass  # the code stays mapped
+        session.mapped -= 1
+        session.close_if_unused()
 
 
 class Jit:
@@ -144,7 +157,6 @@ class Jit:
         self.links = links
         self._session: _Session | None = None
         self._targets: dict[int, object] = {}
-        self._number = itertools.count()
 
     def compile(self, text: str, opt_level: str = "default", tier: str = "full") -> bytes:
         """An object file. Raises InternalError for text that LLVM does not accept."""
@@ -184,23 +196,31 @@ class Jit:
                 self._session = _Session(llvm.create_lljit_compiler())
             session = self._session
             library = llvm.JITLibraryBuilder().add_object_img(object).add_current_process()
-            tracker = library.export_symbol("kernel").link(session.lljit, f"charl{next(self._number)}")
+            number = next(_links)
+            tracker = library.export_symbol("kernel").link(session.lljit, f"charl{number}")
             session.links += 1
-            owner = Owner(tracker, session, object)
+            session.mapped += 1
+            _mapped[number] = tracker, session
+            owner = Owner(number, object)
             session.live.add(owner)
             return tracker["kernel"], owner
 
     def abandon(self) -> None:
-        """The next link opens a new LLJIT."""
-        self._session = None
+        """The next link opens a new LLJIT; this one goes when its Owners have gone."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.left = True
+            with _busy:
+                session.close_if_unused()
 
     def renew(self) -> list[Owner]:
         """If this LLJIT has seen enough links: leaves it to its Owners, who are returned, to be linked anew."""
         old = self._session
         if old is None or old.links < self.links:
             return []
+        live = list(old.live)
         self.abandon()
-        return list(old.live)
+        return live
 
 
 def _optimise(llvm, module, target, level: int) -> None:
@@ -323,22 +343,19 @@ class Compiler:
         if thread is not None and thread.is_alive():
             self.inbox.put(None)
             thread.join()
-        for item in _drain(self.inbox):
-            if isinstance(item, _Dispose):
-                item.tracker.detach()
-        for session in list(_Session.all):
-            for owner in list(session.live):
-                owner.detach()
+        for tracker, _ in list(_mapped.values()):
+            tracker.detach()
+        for session in _sessions:
             session.lljit.detach()
 
     def after_fork(self) -> None:
         """In a child: what was pending is queued again, for a thread that is yet to be started."""
         jobs = self.pending()
-        disposals = [item for item in _drain(self.inbox) if isinstance(item, _Dispose)]
+        dropped = [item for item in _drain(self.inbox) if isinstance(item, int)]
         self._reset()
         self.jit.abandon()
-        for item in disposals:
-            self.inbox.put(item)
+        for number in dropped:
+            self.inbox.put(number)
         for job in jobs:
             job.renew()
             self._pending[job.number] = job
@@ -360,7 +377,7 @@ class Compiler:
             if isinstance(item, Job):
                 heapq.heappush(heap, item)
             else:
-                _dispose(item)
+                _unmap(item)
             del item
 
     def _serve(self, job: Job) -> None:
@@ -441,15 +458,6 @@ def _drain(inbox: queue.SimpleQueue) -> list:
         except queue.Empty:
             break
     return items
-
-
-def _dispose(item: _Dispose) -> None:
-    """Unmaps code nobody runs any more."""
-    with _busy:
-        try:
-            item.tracker.close()
-        except RuntimeError:
-            pass  # the code stays mapped
 
 
 _compiler = Compiler()
