@@ -4,4 +4,4 @@ Importing any module of this package registers all rows in table.OPS.
 """
 
 # The order gives the codes.
-from charl.ops import table, elementwise, approx, trig, inverse, random, movement, reduce, scan, contract, indexing  # noqa: F401, I001
+from charl.ops import table, elementwise, approx, trig, inverse, special, random, movement, reduce, scan, contract, indexing  # noqa: F401, I001

@@ -43,20 +43,20 @@ COSH = {
 # exponentials
 
 
-def _clamp(b, x, low, high):
+def clamp(b, x, low, high):
     """NaN passes."""
     x = b.select(x > high, high, x)
     return b.select(x < low, low, x)
 
 
-def _scale(b, y, n):
+def scale(b, y, n):
     """y * 2**n, rounded once, for |n| < 4096 where y * 2**n is near the range of exponents."""
     n = n + 8192
     half = n >> 1
     return y * power_of_two(b, half - 4096, y.dtype) * power_of_two(b, n - half - 4096, y.dtype)
 
 
-def _reduce_exp(b, x):
+def reduce_exp(b, x):
     """x = n*ln(2) + r + d: (n as in `whole`, n as a float, r, d). x is in the range of exp."""
     f = FORMATS[x.dtype]
     t = b.fma(x, f.log2_e[0], f.magic)
@@ -70,28 +70,28 @@ def _reduce_exp(b, x):
 def exp(b, x):
     """e**x. Error < 1 ULP; exact limits: inf beyond the range, 0 below, NaN kept."""
     f = FORMATS[x.dtype]
-    x = _clamp(b, x, -(f.bias + f.mantissa + 1) * 0.694, (f.bias + 1) * 0.694)
-    n, _, r, _ = _reduce_exp(b, x)
+    x = clamp(b, x, -(f.bias + f.mantissa + 1) * 0.694, (f.bias + 1) * 0.694)
+    n, _, r, _ = reduce_exp(b, x)
     y = b.fma(r * r, horner(b, r, EXP[x.dtype]), r) + 1
-    return _scale(b, y, n)
+    return scale(b, y, n)
 
 
 def exp2(b, x):
     """2**x. Error < 1 ULP; whole x give exact powers."""
     f = FORMATS[x.dtype]
-    x = _clamp(b, x, -(f.bias + f.mantissa + 2.0), f.bias + 2.0)
+    x = clamp(b, x, -(f.bias + f.mantissa + 2.0), f.bias + 2.0)
     t = x + f.magic
     r = x - (t - f.magic)
     high, low = product(b, r, b.like(r, f.ln2[0]))
     y = (high + b.fma(r * r, horner(b, r, EXP2[x.dtype]), low)) + 1
-    return _scale(b, y, whole(b, t))
+    return scale(b, y, whole(b, t))
 
 
 def expm1(b, x):
     """e**x - 1. Error < 1 ULP; -0 and subnormals kept, -1 at -inf."""
     f = FORMATS[x.dtype]
-    y = _clamp(b, x, -(f.mantissa + 3) * 0.7, (f.bias + 1) * 0.69335)
-    n, _, r, d = _reduce_exp(b, y)
+    y = clamp(b, x, -(f.mantissa + 3) * 0.7, (f.bias + 1) * 0.69335)
+    n, _, r, d = reduce_exp(b, y)
     s = power_of_two(b, n - 1, x.dtype)  # half of 2**n, which would overflow at the end of the range
     tail = b.fma(r * r, horner(b, r, EXP[x.dtype]), b.fma(d, r, d))
     base = s - 0.5
@@ -106,21 +106,21 @@ def sigmoid(b, x):
     With t = e**-|x| it is 1 / (1 + t) for x >= 0, else t / (1 + t).
     """
     f = FORMATS[x.dtype]
-    t = _clamp(b, -b.fabs(x), -(f.bias + f.mantissa + 1) * 0.694, 0.0)
-    n, k, r, d = _reduce_exp(b, t)
+    t = clamp(b, -b.fabs(x), -(f.bias + f.mantissa + 1) * 0.694, 0.0)
+    n, k, r, d = reduce_exp(b, t)
     high, low = two_sum(b, b.like(x, 1.0), b.fma(r * r, horner(b, r, EXP[x.dtype]), r))
     low = b.fma(d, high, low)
     s = b.select(k < -2 * f.mantissa, 0, power_of_two(b, n, x.dtype))
     c, c_error = two_sum(b, b.like(x, 1.0), s * high)
     right = x >= 0
     y, y_error = quotient(b, b.select(right, 1, high), b.select(right, 0, low), c, b.fma(s, low, c_error))
-    return _scale(b, y + y_error, b.select(right, 0, n))
+    return scale(b, y + y_error, b.select(right, 0, n))
 
 
 # logarithms
 
 
-def _reduce_log(b, x, subnormals=True):
+def reduce_log(b, x, subnormals=True):
     """x = 2**e * (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), for positive finite x: (e as a float, f)."""
     fmt = FORMATS[x.dtype]
     offset = fmt.magic + fmt.bias
@@ -151,7 +151,7 @@ def _log_limits(b, x, y, at=0.0):
 def log(b, x):
     """Natural logarithm. Error < 1 ULP; subnormals at full precision. The series is fdlibm's e_log."""
     high, low = FORMATS[x.dtype].ln2
-    e, f = _reduce_log(b, x)
+    e, f = reduce_log(b, x)
     h, series = _atanh_series(b, f)
     return _log_limits(b, x, b.fma(e, high, f - (h - b.fma(e, low, series))))
 
@@ -159,7 +159,7 @@ def log(b, x):
 def log_of_sum(b, x, error, twos):
     """log(x + error) + twos * ln(2), for a normal positive x and a far smaller error; near 1 the error counts in full."""
     high, low = FORMATS[x.dtype].ln2
-    e, f = _reduce_log(b, x, subnormals=False)
+    e, f = reduce_log(b, x, subnormals=False)
     e = e + twos
     h, series = _atanh_series(b, f)
     return b.fma(e, high, f - (h - (series + b.fma(e, low, error / x))))
@@ -174,7 +174,7 @@ def log1p(b, x):
 
 def _log_pair(b, x):
     """log(x) as e * ln(2) + (high + low): (e, high, low), for positive finite x."""
-    e, f = _reduce_log(b, x)
+    e, f = reduce_log(b, x)
     h, series = _atanh_series(b, f)
     high = f - h
     return e, high, ((f - high) - h) + (series - b.fma(f * 0.5, f, -h))
@@ -235,7 +235,7 @@ def _sinh_cosh(b, x, limit):
     f = FORMATS[x.dtype]
     x = b.fabs(x)
     x = b.select(x > limit, limit, x)
-    n, k, r, d = _reduce_exp(b, x)
+    n, k, r, d = reduce_exp(b, x)
     up = power_of_two(b, n - 3, x.dtype)
     down = power_of_two(b, -3 - b.select(k > 2 * f.mantissa, 2 * f.mantissa, n), x.dtype)
     a, a_error = two_sum(b, up, down)

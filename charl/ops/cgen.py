@@ -131,7 +131,7 @@ class _Writer:
             return _literal(p.attr, p.dtype)
         if p.op == "lut":
             name = self.tables.setdefault((p.dtype, p.attr), f"charl_table{len(self.tables)}")
-            return f"{name}[{values[0]}]"
+            return f"{name}[(int64_t){values[0]}]"  # GCC gathers by an index of 64 bits only
         if p.op == "rare":
             if not slow:
                 return values[1]

@@ -1,0 +1,230 @@
+"""Powers and roots, hypot, and the error function, for f32 and f64. C99's special cases."""
+
+from charl.ops.approx import EXP, clamp, exp, in_f64, log, reduce_exp, scale
+from charl.ops.floats import FORMATS, INF, horner, product, two_sum
+from charl.ops.table import op
+
+# cbrt(m) for 1 <= m <= 2; relative error 2**-33.5
+CBRT = (
+    0.38010525843387372, 1.345626577470582, -1.7045744263245537, 1.987266465031551,
+    -1.7585913190424705, 1.1459909670895698, -0.54033879392847495, 0.17925667520738492,
+    -0.039692383029433294, 0.0052680575256080116, -0.00031707835295047439,
+)  # fmt: skip
+# (log(1 + r) - r + r*r/2) / r**3 for |r| <= 0.0101; error of the logarithm 2**-73
+LOG1P = (
+    0.33333333333333331, -0.25, 0.20000000000112883, -0.16666666666670205,
+    0.14285712291136635, -0.12499999851068216, 0.11122568779316865, -0.10001969515207403,
+)  # fmt: skip
+# (erf(x)/x - 2/sqrt(pi)) / x**2 in z = x*x, x <= 0.9; errors of erf 2**-31, 2**-63
+ERF = {
+    "f32": (-0.376126379, 0.112837516, -0.0268622525, 0.00520771835, -0.000821567897,
+        8.67073977e-05),
+    "f64": (-0.37612638903183754, 0.11283791670955215, -0.026866170645151795,
+        0.0052239776256753192, -0.00085483270384962868, 0.00012055333568934798,
+        -1.492566423709603e-05, 1.6462293341741338e-06, -1.6366344286586626e-07,
+        1.4786064725668132e-08, -1.1945438610298375e-09, 7.0952177911644485e-11),
+}  # fmt: skip
+# -log(1 - erf(1 + u)), 0.9 <= 1 + u <= 4 or 6; errors of erf 2**-26.9, 2**-59
+ERFC = {
+    "f32": (1.84960556, 2.63896775, 0.843099654, 0.0415622406, -0.00991549622, 0.00171041535,
+        -4.84284938e-05, -4.17789925e-05),
+    "f64": (1.8496055099332482, 2.6389675142347913, 0.84310725635849337, 0.041561098046508836,
+        -0.010033825435213329, 0.0019779030263974988, -0.00023732469292807795, -2.6270620411812467e-05,
+        2.7142240463120673e-05, -9.580283544960067e-06, 2.0236966348769481e-06, -1.0868364837353963e-07,
+        -1.2203422747078329e-07, 6.5271028755011868e-08, -2.0262100416031917e-08, 4.4540256681013874e-09,
+        -7.0455598972709142e-10, 7.6651066260356348e-11, -5.1336947042880368e-12, 1.5913699480634263e-13),
+}  # fmt: skip
+_ERF_END = {"f32": 4.0, "f64": 6.0}
+_TWO_OVER_ROOT_PI = {"f32": (1.12837923, -5.86353828e-08), "f64": (1.1283791670955126, 1.533545961316588e-17)}
+
+# roots
+
+
+def cbrt(b, x):
+    """Cube root. Error < 1 ULP; -0, subnormals and infinities kept. f32 in f64."""
+    f = FORMATS["f64"]
+    a = b.fabs(x)
+    small = a < f.tiny
+    bits = b.bitcast(b.select(small, a * 2.0**54, a), "u64")
+    e = (bits >> 52) + b.select(small, b.const(177 - 54, "u64"), 177)  # exponent + 1200
+    third = (e * 0x5556) >> 16
+    rest = e - third * 3
+    m = b.bitcast((bits & ((1 << 52) - 1)) | (1023 << 52), "f64")
+    scaled = m * b.bitcast((rest + 1023) << 52, "f64")
+    root = b.select(rest == 0, 1, b.select(rest == 1, b.like(x, 2.0 ** (1 / 3)), 2.0 ** (2 / 3)))
+    y = horner(b, m, CBRT) * root
+    square, square_error = product(b, y, y)
+    residue = b.fma(square, y, -scaled) + square_error * y
+    y = (y - residue / (square * 3)) * b.bitcast((third + (1023 - 400)) << 52, "f64")
+    return b.select((a > 0) & (a < INF), b.prim("copysign", y, x), x)
+
+
+def _hypot_f64(b, x, y):
+    p, q = b.fabs(x), b.fabs(y)
+    large, small = b.select(p > q, p, q), b.select(p > q, q, p)
+    up = b.select(large < 2.0**-500, b.like(x, 2.0**600), 1.0)
+    up = b.select(large > 2.0**500, b.like(x, 2.0**-600), up)
+    down = b.select(large < 2.0**-500, b.like(x, 2.0**-600), 1.0)
+    down = b.select(large > 2.0**500, b.like(x, 2.0**600), down)
+    large, small = large * up, small * up
+    s, s_error = product(b, large, large)
+    t, t_error = product(b, small, small)
+    s, error = two_sum(b, s, t)
+    w = b.prim("sqrt", s)
+    w = w + (b.fma(-w, w, s) + (error + (s_error + t_error))) / b.select(w == 0, 1, w + w)
+    y = b.select((p == INF) | (q == INF), b.like(x, INF), w * down)
+    return b.select((p != p) & (q != INF), p, y)
+
+
+def hypot(b, x, y):
+    """sqrt(x*x + y*y) without overflow between. Error < 1 ULP; inf wins over NaN."""
+    if x.dtype == "f64":
+        return _hypot_f64(b, x, y)
+    p, q = b.cast(x, "f64"), b.cast(y, "f64")
+    w = b.cast(b.prim("sqrt", p * p + q * q), "f32")
+    return b.select((b.fabs(x) == INF) | (b.fabs(y) == INF), b.like(x, INF), w)
+
+
+# powers
+
+_STEPS = 64  # intervals of the mantissa in the logarithm of pow
+
+
+def _log_fixed(numerator, denominator, places):
+    """log(numerator / denominator) * 2**places, in integers: twice the series of atanh, near 1."""
+    s = ((numerator - denominator) << (places + 16)) // (numerator + denominator)
+    total, power, k = 0, s, 1
+    while power:
+        total += power // k
+        power = (power * s >> (places + 16)) * s >> (places + 16)
+        k += 2
+    return total >> 15
+
+
+def _log_table():
+    """For each interval of the mantissa: 1/c to 8 bits, and log(c) as a multiple of 2**-42 and the rest."""
+    start = FORMATS["f64"].sqrt_half - (1023 << 52)
+    inverses, high, low = [], [], []
+    for k in range(_STEPS):
+        bits = start + (((2 * k + 1) << 52) // (2 * _STEPS))
+        center = 2.0 ** (bits >> 52) * (1 + (bits & ((1 << 52) - 1)) / 2**52)
+        n = round(256 / center)
+        value = _log_fixed(256, n, 160)
+        top = round(value / 2**118)
+        inverses.append(n / 256)
+        high.append(top / 2.0**42)
+        low.append(float(value - (top << 118)) / 2.0**160)
+    return inverses, high, low
+
+
+_LN2_HIGH = float.fromhex("0x1.62e42fefa38p-1")  # 42 bits
+_LN2_LOW = float.fromhex("0x1.ef35793c7673p-45")
+
+
+def _log_to_66_bits(b, x):
+    """log of a positive, finite f64 as (rounded, error), relative error 2**-65."""
+    inverses, logs, log_errors = _log_table()
+    small = x < FORMATS["f64"].tiny
+    bits = b.bitcast(b.select(small, x * 2.0**53, x), "u64") - FORMATS["f64"].sqrt_half
+    step = b.cast((bits >> 46) & (_STEPS - 1), "i32")
+    exponent = bits + (1023 << 52)
+    e = b.bitcast((exponent >> 52) + b.bitcast(b.like(x, FORMATS["f64"].magic), "u64"), "f64")
+    e = e - b.select(small, b.like(x, FORMATS["f64"].magic + 1023 + 53), FORMATS["f64"].magic + 1023)
+    m = b.bitcast((bits & ((1 << 52) - 1)) + FORMATS["f64"].sqrt_half, "f64")
+    p, r_error = product(b, m, b.lut(step, inverses, "f64"))
+    r = p - 1
+    t = b.fma(e, _LN2_HIGH, b.lut(step, logs, "f64"))  # exact
+    low = b.fma(e, _LN2_LOW, b.lut(step, log_errors, "f64"))
+    s, error1 = two_sum(b, t, r)
+    h, h_error = product(b, r * -0.5, r)
+    s, error2 = two_sum(b, s, h)
+    tail = b.fma(r * r * r, horner(b, r, LOG1P), b.fma(-r, r_error, r_error))
+    return two_sum(b, s, error1 + (error2 + (h_error + (low + tail))))
+
+
+def _positive_pow(b, x, y):
+    """x**y in f64, x >= 0, neither NaN; |y| <= 1e300."""
+    high, low = _log_to_66_bits(b, x)
+    high = b.select(x == 0, b.like(x, -INF), b.select(x == INF, b.like(x, INF), high))
+    p = y * high
+    error = b.fma(y, low, b.fma(y, high, -p))
+    inside = b.fabs(p) < 1000
+    n, _, r, d = reduce_exp(b, clamp(b, p, -746.0, 710.0))
+    d = d + b.select(inside, error, 0)
+    y, y_error = two_sum(b, b.like(x, 1.0), b.fma(r * r, horner(b, r, EXP["f64"]), r))
+    return scale(b, y + b.fma(d, y, y_error), n)
+
+
+def _positive_pow_f32(b, x, y):
+    """x**y of f32 values held in f64; the logarithm needs 32 bits."""
+    p = y * log(b, x)
+    return b.cast(exp(b, b.select(y == 0, 0, p)), "f32")
+
+
+def pow(b, x, y):
+    """x**y. Error < 1 ULP, with C99's forty special cases; ints by squaring, wrapping, and 0 for 1/x below 1."""
+    if x.kind != "f":
+        return _integer_pow(b, x, y)
+    a = b.fabs(x)
+    if x.dtype == "f32":
+        bounded = clamp(b, y, -1e30, 1e30)
+        r = _positive_pow_f32(b, b.cast(a, "f64"), b.cast(bounded, "f64"))
+    else:
+        r = _positive_pow(b, a, clamp(b, y, -1e300, 1e300))
+    half = y * 0.5
+    whole = b.prim("floor", y) == y
+    odd = whole & (b.prim("floor", half) != half)
+    negative = b.bitcast(x, f"i{x.width}") < 0
+    r = b.select(negative & odd, -r, r)
+    r = b.select((x < 0) & (x > -INF) & ~whole, float("nan"), r)
+    r = b.select((x != x) | (y != y), x + y, r)
+    return b.select((x == 1) | (y == 0), 1, r)
+
+
+def _square_and_multiply(b, x, y, first, count):
+    result, power = b.like(x, 1), x
+    for k in range(first + count):
+        if k:
+            power = power * power
+        if k >= first:
+            result = b.select((y & (1 << k)) != 0, result * power, result)
+    return result
+
+
+def _large_exponent(b, x, y):
+    """x**y for exponents of any size."""
+    return _square_and_multiply(b, x, y, 0, x.width - (x.kind == "i"))
+
+
+def _integer_pow(b, x, y):
+    """Exponents up to 63 in line; larger ones are rare."""
+    bits = min(6, x.width - (x.kind == "i"))
+    r = _square_and_multiply(b, x, y, 0, bits)
+    if bits < x.width - (x.kind == "i"):
+        r = b.rare(y >= 1 << bits, r, _large_exponent, x, y)
+    if x.kind == "i":
+        sign = b.select((x == -1) & ((y & 1) != 0), b.like(x, -1), b.select((x == 1) | (x == -1), b.like(x, 1), 0))
+        r = b.select(y < 0, sign, r)
+    return r
+
+
+# the error function
+
+
+def erf(b, x):
+    """The error function. Error < 1 ULP; -0 and subnormals kept, +-1 beyond 4 or 6."""
+    high, low = _TWO_OVER_ROOT_PI[x.dtype]
+    end = _ERF_END[x.dtype]
+    a = b.fabs(x)
+    a = b.select(a > end, end, a)
+    z = x * x
+    inner = b.fma(x, high, x * b.fma(z, horner(b, z, ERF[x.dtype]), low))
+    outer = 1 - exp(b, -horner(b, a - 1, ERFC[x.dtype]))
+    y = b.select(a < 0.9, inner, b.prim("copysign", outer, x))
+    return b.select(x != x, x, y)
+
+
+op("cbrt", 1, "biuf", "float", expand=in_f64(cbrt), numpy="cbrt", ulp=1, cost=40, doc=cbrt.__doc__)
+op("hypot", 2, "biuf", "float", expand=hypot, numpy="hypot", ulp=1, cost=30, doc=hypot.__doc__)
+op("pow", 2, "iuf", expand=pow, numpy="pow", ulp=1, cost=100, doc=pow.__doc__)
+op("erf", 1, "biuf", "float", expand=erf, numpy="special.erf", ulp=1, cost=40, doc=erf.__doc__)
