@@ -81,6 +81,7 @@ static inline int narrow_key(uint16_t x) { return x & 0x8000 ? -(x & 0x7fff) : x
 #define EXTREMA_ONLY
 #define KEY(x) narrow_key(x)
 #define IS_NAN(x) (((x) & 0x7fff) > 0x7c00)
+#define ORDERED(y) !IS_NAN(y)
 #define LEAST 0xfc00
 #define GREATEST 0x7c00
 #include "fold_types.h"
@@ -90,6 +91,7 @@ static inline int narrow_key(uint16_t x) { return x & 0x8000 ? -(x & 0x7fff) : x
 #define EXTREMA_ONLY
 #define KEY(x) narrow_key(x)
 #define IS_NAN(x) (((x) & 0x7fff) > 0x7f80)
+#define ORDERED(y) !IS_NAN(y)
 #define LEAST 0xff80
 #define GREATEST 0x7f80
 #include "fold_types.h"

@@ -38,21 +38,22 @@
 #include "fold_body.h"
 #endif
 
-/* As the op maximum: x is the accumulated value; a NaN stays, and of equals the new one is taken. */
+/* As the op maximum: x is the accumulated value; it stays if it is a NaN or equal to the new one. */
 #ifndef KEY
 #define KEY(x) (x)
+#define ORDERED(y) 1
 #define IS_NAN(x) ((x) != (x))
 #endif
 
 #ifdef LEAST
 #define NAME(part) PREFIX(max_##part)
 #define IDENTITY LEAST
-#define OP(x, y) ((KEY(x) > KEY(y)) | IS_NAN(x) ? (x) : (y))
+#define OP(x, y) (((KEY(x) >= KEY(y)) & ORDERED(y)) | IS_NAN(x) ? (x) : (y))
 #include "fold_body.h"
 
 #define NAME(part) PREFIX(min_##part)
 #define IDENTITY GREATEST
-#define OP(x, y) ((KEY(x) < KEY(y)) | IS_NAN(x) ? (x) : (y))
+#define OP(x, y) (((KEY(x) <= KEY(y)) & ORDERED(y)) | IS_NAN(x) ? (x) : (y))
 #include "fold_body.h"
 #endif
 
@@ -65,4 +66,5 @@
 #undef FMA
 #undef BITS
 #undef KEY
+#undef ORDERED
 #undef IS_NAN

@@ -149,17 +149,24 @@ static int32_t run_units(charl_run_t *run, int64_t begin, int64_t end) {
         return run_unit(run, 1);
     }
     seek(run, begin / tiles);
-    for (int64_t unit = begin, tile = begin % tiles; unit < end; unit++) {
-        int64_t column = tile * CHARL_COLUMNS;
+    for (int64_t unit = begin, tile = begin % tiles; unit < end;) {
+        /* neighbouring columns go together, for longer runs of memory; a slot has room for one tile */
+        int64_t most = columns && !program->nslots ? CHARL_UNIT / CHARL_COLUMNS : 1;
+        int64_t count = charl_least(most, charl_least(tiles - tile, end - unit));
+        int64_t column = tile * CHARL_COLUMNS, width = 1;
+        if (columns)
+            width = charl_least(count * CHARL_COLUMNS, run->columns - column);
         place_all(run, 0, column);
         if (program->block >= 0) {
             run->first = run->indices[program->block] * block;
             run->last = charl_least(run->first + block, run->inner);
         }
-        int32_t status =
-            run_unit(run, columns ? charl_least(CHARL_COLUMNS, run->columns - column) : 1);
-        if (status) return status;
-        if (++tile == tiles) {
+        int32_t status = run_unit(run, width);
+        if (status)
+            return status;
+        unit += count;
+        tile += count;
+        if (tile == tiles) {
             tile = 0;
             advance(run);
         }
@@ -225,7 +232,7 @@ int32_t charl_interp_run(charl_launch_t *launch, int64_t begin, int64_t end) {
     charl_run_t run;
     set_up(&run, program, launch);
     /* what is the same for all units: values, then their splats, which are equal in every lane */
-    whole_row(&run, program->order == CHARL_COLUMN ? CHARL_COLUMNS : 1);
+    whole_row(&run, program->order == CHARL_COLUMN ? CHARL_UNIT : 1);
     charl_execute(&run, 0, program->launch_splat, run.ncolumns);
     run.ncolumns = program->order == CHARL_ROW ? charl_least(CHARL_UNIT, run.inner) : CHARL_UNIT;
     charl_execute(&run, program->launch_splat, program->launch_end, 1);

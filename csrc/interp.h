@@ -102,7 +102,8 @@ typedef struct charl_place_t {
     int64_t start, base, sr, sc, size;
 } charl_place_t;
 
-/* Reductions and scans of one kind and dtype. Row state: LANES totals; column state: COLUMNS totals, COLUMNS of a chunk. */
+/* Reductions and scans of one kind and dtype. State of a row: LANES totals; of columns: UNIT totals,
+   then UNIT of the present chunk. */
 typedef struct charl_fold_t {
     int32_t size;
     void (*start)(void *state, int64_t n);

@@ -147,7 +147,7 @@ static void fold(charl_run_t *run, const charl_instr_t *in, const charl_fold_t *
         return;
     }
     /* nrows divides STEPS, so that a block lies within one chunk */
-    char *chunk = total + CHARL_COLUMNS * with->size;
+    char *chunk = total + CHARL_UNIT * with->size;
     if ((run->row - run->first) % CHARL_STEPS == 0) with->start(chunk, run->ncolumns);
     with->fold_column(chunk, x, y, run->nrows, run->ncolumns);
     int64_t next = run->row + run->nrows;

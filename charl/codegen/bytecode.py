@@ -169,7 +169,7 @@ class Encoder:
         return BY_SHORT[self.instrs[value].dtype].itemsize
 
     def row_bytes(self, value: int) -> int:
-        return self.size(value) * (COLUMNS if self.column else 1)
+        return self.size(value) * (UNIT if self.column else 1)
 
     def along(self, access: Access) -> Int:
         """The stride of an access along the inner axis."""
@@ -315,7 +315,7 @@ class Encoder:
 
     def reduce(self, v: int, args: tuple[int, ...], section: Section) -> None:
         fold = self.fold(self.instrs[v])
-        lanes = LANES if self.row else 2 * COLUMNS
+        lanes = LANES if self.row else 2 * UNIT
         state = self.new(self.registers.lasting(lanes * self.size(v)))
         self.places[v] = self.registers.lasting(self.row_bytes(v))
         section.init.append(Record("start", state, (), fold))
@@ -341,7 +341,7 @@ class Encoder:
             self.places[v] = live[v]
         if instr.op == "scan":
             state = self.new(
-                self.registers.lasting((LANES if self.row else COLUMNS) * self.size(v))
+                self.registers.lasting((LANES if self.row else UNIT) * self.size(v))
             )
             section.init.append(Record("start", state, (), self.fold(instr)))
             code.append(Record("scan", v, (*args, state), self.fold(instr)))
