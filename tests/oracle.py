@@ -1,6 +1,7 @@
 """NumPy as the oracle: values at which things go wrong, comparison to the bit, and stated bounds.
 
-Where NumPy leaves an operation open (casts of floats out of range), the functions here say what charl promises.
+Where NumPy leaves an operation open (casts of floats out of range), the functions here say what
+charl promises.
 """
 
 import ml_dtypes
@@ -22,7 +23,9 @@ def finfo(dtype):
 
 
 def fill(shape, dtype, seed, style="mixed"):
-    """An array of a style: "whole" (small integers), "plain" (ordinary numbers) or "mixed" (extremes among them)."""
+    """An array of a style: "whole" (small integers), "plain" (ordinary numbers) or "mixed"
+    (extremes among them).
+    """
     rng = np.random.default_rng(seed)
     dtype = np.dtype(dtype)
     size = int(np.prod(shape))
@@ -130,7 +133,8 @@ def ulps(x, y) -> float:
 
 
 def close(got, want, bound, extra=0.0) -> bool:
-    """|got - want| <= bound elementwise, in extended precision; elements whose bound is NaN are not compared.
+    """|got - want| <= bound elementwise, in extended precision; elements whose bound is NaN are not
+    compared.
 
     Where want is not finite, got must equal it.
     """

@@ -1,7 +1,8 @@
 """Random array programs: as data, drawn by Hypothesis; run by NumPy, and by charl in any setting.
 
-A Program is a tuple of steps; a step is (name, ...) with variables named by number. `World.run` executes a step
-on NumPy (`xp` is numpy) or charl alike. Shapes never depend on values, so NumPy alone can say which steps fit.
+A Program is a tuple of steps; a step is (name, ...) with variables named by number. `World.run`
+executes a step on NumPy (`xp` is numpy) or charl alike. Shapes never depend on values, so NumPy
+alone can say which steps fit.
 """
 
 import numpy as np
@@ -10,19 +11,55 @@ from hypothesis import strategies as st
 from tests import oracle
 
 # names alike in charl and NumPy; bit for bit equal, or within ULP of the exact value
-EXACT1 = ("abs", "negative", "square", "sign", "floor", "ceil", "trunc", "sqrt", "isnan", "logical_not", "signbit")
+EXACT1 = (
+    "abs",
+    "negative",
+    "square",
+    "sign",
+    "floor",
+    "ceil",
+    "trunc",
+    "sqrt",
+    "isnan",
+    "logical_not",
+    "signbit",
+)
 ROUNDED1 = ("exp", "log", "sin", "cos", "tanh", "expm1", "log1p", "atan", "sinh")
-EXACT2 = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "less", "equal", "greater_equal",
-          "not_equal", "logical_or", "logical_and", "floor_divide", "remainder", "copysign")  # fmt: skip
+EXACT2 = (
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "maximum",
+    "minimum",
+    "less",
+    "equal",
+    "greater_equal",
+    "not_equal",
+    "logical_or",
+    "logical_and",
+    "floor_divide",
+    "remainder",
+    "copysign",
+)
 INTEGER2 = ("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift")
 ROUNDED2 = ("hypot", "atan2", "logaddexp")
 EXTREMES = ("max", "min", "any", "all", "argmax", "argmin")
 SUMS = ("sum", "prod", "mean", "var", "std")
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 32, 33, 63, 64, 65, 100)
 LONG = (0, 1023, 1024, 1025, 2047, 2049, 4097, 32767, 32768, 32769, 33000)
-NUMPY_NAMES = {"atan": "arctan", "atan2": "arctan2", "bitwise_left_shift": "left_shift",
-               "bitwise_right_shift": "right_shift"}  # fmt: skip
-IN_PLACE = {"add": "__iadd__", "subtract": "__isub__", "multiply": "__imul__", "divide": "__itruediv__"}
+NUMPY_NAMES = {
+    "atan": "arctan",
+    "atan2": "arctan2",
+    "bitwise_left_shift": "left_shift",
+    "bitwise_right_shift": "right_shift",
+}
+IN_PLACE = {
+    "add": "__iadd__",
+    "subtract": "__isub__",
+    "multiply": "__imul__",
+    "divide": "__itruediv__",
+}
 
 
 class World:
@@ -75,7 +112,11 @@ class World:
 
     def do_cast(self, x, dtype):
         target = oracle.BY_NAME[dtype]
-        value = oracle.cast(self.vars[x], target) if self.numpy else self.xp.astype(self.vars[x], target)
+        value = (
+            oracle.cast(self.vars[x], target)
+            if self.numpy
+            else self.xp.astype(self.vars[x], target)
+        )
         return [self.result(value)]
 
     def do_reduce(self, name, x, axis, keepdims):
@@ -215,13 +256,18 @@ class Draw:
     def sliced(self, v):
         """An index that keeps every axis, so that two arrays of a shape fit each other."""
         ends = [self.one((None, 1, 2)) for _ in v.shape]
-        return [(slice(e, None), slice(None, -e if e else None), slice(None, None, -1)) for e in ends]
+        return [
+            (slice(e, None), slice(None, -e if e else None), slice(None, None, -1)) for e in ends
+        ]
 
     def scalar(self, v):
         whole = self.one((0, 1, 2, 3, 7))
         if v.dtype.kind in "bu":
             return ("scalar", whole)
-        return ("scalar", self.one((whole, -whole, 0.5, -1.5)) if oracle.is_float(v.dtype) else whole)
+        return (
+            "scalar",
+            self.one((whole, -whole, 0.5, -1.5)) if oracle.is_float(v.dtype) else whole,
+        )
 
     def partner(self, x):
         """A variable or scalar that may go with variable x."""
@@ -233,15 +279,48 @@ class Draw:
     def axis(self, v):
         if v.ndim and self.one(range(3)):
             one = self.one(range(-v.ndim, v.ndim))
-            return (one, (one + 1) % v.ndim) if v.ndim > 1 and self.one(range(4)) == 0 and one >= 0 else one
+            return (
+                (one, (one + 1) % v.ndim)
+                if v.ndim > 1 and self.one(range(4)) == 0 and one >= 0
+                else one
+            )
         return None
 
     def step(self):
-        name = self.one((
-            "new", "map1", "map1", "map2", "map2", "map2", "map2", "where", "clip", "cast", "reduce", "reduce",
-            "scan", "matmul", "view", "view", "transpose", "reshape", "broadcast", "concat", "take", "roll",
-            "sort", "write", "update", "update", "mask", "export", "delete", "eval",
-        ))  # fmt: skip
+        name = self.one(
+            (
+                "new",
+                "map1",
+                "map1",
+                "map2",
+                "map2",
+                "map2",
+                "map2",
+                "where",
+                "clip",
+                "cast",
+                "reduce",
+                "reduce",
+                "scan",
+                "matmul",
+                "view",
+                "view",
+                "transpose",
+                "reshape",
+                "broadcast",
+                "concat",
+                "take",
+                "roll",
+                "sort",
+                "write",
+                "update",
+                "update",
+                "mask",
+                "export",
+                "delete",
+                "eval",
+            )
+        )
         x = self.variable()
         if name == "new" or x is None:
             return self.new()
@@ -277,11 +356,21 @@ class Draw:
 
     def step_scan(self, x, v):
         if v.ndim and v.dtype.itemsize > 2 - (v.dtype.kind in "iu"):
-            self.add("scan", self.one(("cumulative_sum", "cumulative_prod")), x, self.one(range(v.ndim)))
+            self.add(
+                "scan", self.one(("cumulative_sum", "cumulative_prod")), x, self.one(range(v.ndim))
+            )
 
     def step_matmul(self, x, v):
-        y = self.variable(lambda w: w.ndim and v.ndim and w.shape[-2 if w.ndim > 1 else 0] == v.shape[-1]
-                          and v.size * w.size < 300000 and w.dtype == v.dtype and v.dtype != bool)  # fmt: skip
+        y = self.variable(
+            lambda w: (
+                w.ndim
+                and v.ndim
+                and w.shape[-2 if w.ndim > 1 else 0] == v.shape[-1]
+                and v.size * w.size < 300000
+                and w.dtype == v.dtype
+                and v.dtype != bool
+            )
+        )
         if y is not None:
             self.add("matmul", x, y)
 
@@ -304,7 +393,9 @@ class Draw:
         self.add("broadcast", x, self.one((shape, (3, *shape), (1, *v.shape))))
 
     def step_concat(self, x, v):
-        y = self.variable(lambda w: w.ndim == v.ndim and v.ndim and w.shape[1:] == v.shape[1:] and _mixes(v, w))
+        y = self.variable(
+            lambda w: w.ndim == v.ndim and v.ndim and w.shape[1:] == v.shape[1:] and _mixes(v, w)
+        )
         if y is not None:
             self.add("concat", self.one(((x, y), (y, x, y), (x,))), 0)
 
@@ -316,7 +407,9 @@ class Draw:
             self.add("take", x, tuple(index), axis)
 
     def step_roll(self, x, v):
-        self.add("roll", x, self.draw(st.integers(-5, 5)), self.one(range(v.ndim)) if v.ndim else None)
+        self.add(
+            "roll", x, self.draw(st.integers(-5, 5)), self.one(range(v.ndim)) if v.ndim else None
+        )
 
     def step_sort(self, x, v):
         if v.ndim and v.dtype != oracle.BFLOAT16:
@@ -327,7 +420,9 @@ class Draw:
             index = self.index(v)
             part = v[index].shape
             y = self.variable(lambda w: len(w.shape) <= len(part) and _fits(w.shape, part))
-            self.add("write", x, index, y if y is not None and self.one(range(3)) else self.scalar(v))
+            self.add(
+                "write", x, index, y if y is not None and self.one(range(3)) else self.scalar(v)
+            )
 
     def step_update(self, x, v):
         """x[1:] += x[:-1] and the like, with x or a view of it on both sides."""
@@ -339,7 +434,11 @@ class Draw:
         other = tuple(t[self.one(range(3))] for t in triples)
         if self.one(range(4)) == 0 or v[index].shape != v[other].shape:
             y = self.scalar(v)
-        names = ("add", "subtract", "multiply", "divide") if oracle.is_float(v.dtype) else ("add", "multiply")
+        names = (
+            ("add", "subtract", "multiply", "divide")
+            if oracle.is_float(v.dtype)
+            else ("add", "multiply")
+        )
         self.add("update", self.one(names), x, index, y, other)
 
     def step_mask(self, x, v):

@@ -1,8 +1,9 @@
-"""Random programs: every step agrees with NumPy by the stated bounds, and every way to run gives the same bits.
+"""Random programs: every step agrees with NumPy by the stated bounds, and every way to run gives
+the same bits.
 
-Run A is eager, interpreted, with one thread. After each step its result is compared with NumPy's step on the same
-operands, and NumPy's variable then takes charl's value, so that rounding does not add up. Runs B are lazy, on both
-backends, with 1, 2 and 5 threads, and must end with A's bits.
+Run A is eager, interpreted, with one thread. After each step its result is compared with NumPy's
+step on the same operands, and NumPy's variable then takes charl's value, so that rounding does not
+add up. Runs B are lazy, on both backends, with 1, 2 and 5 threads, and must end with A's bits.
 """
 
 import itertools
@@ -31,7 +32,9 @@ def reduced(x, axis):
 
 
 def bound_of_sum(name, x, axis, keepdims, dtype):
-    """(reference, bound) of sum, mean, prod, var, std in extended precision; a NaN bound is not compared."""
+    """(reference, bound) of sum, mean, prod, var, std in extended precision; a NaN bound is not
+    compared.
+    """
     wide = x.astype(np.longdouble)
     n = reduced(x, axis)
     work = np.float32 if dtype.itemsize < 4 else dtype
@@ -66,11 +69,20 @@ def bound_of_sum(name, x, axis, keepdims, dtype):
 def check(step, before, want, got):
     """Compares one new value of charl with NumPy's; `before`: the operands that the step reads."""
     name, *rest = step
-    assert got.shape == want.shape and got.dtype == want.dtype, (got.dtype, got.shape, want.dtype, want.shape)
+    assert got.shape == want.shape and got.dtype == want.dtype, (
+        got.dtype,
+        got.shape,
+        want.dtype,
+        want.shape,
+    )
     if name == "reduce" and rest[0] in programs.SUMS and oracle.is_float(want.dtype):
         x = before[rest[1]]
-        reference, bound = bound_of_sum(rest[0], x.astype(np.promote_types(x.dtype, np.float64))
-                                        if not oracle.is_float(x.dtype) else x, *rest[2:], want.dtype)  # fmt: skip
+        reference, bound = bound_of_sum(
+            rest[0],
+            x.astype(np.promote_types(x.dtype, np.float64)) if not oracle.is_float(x.dtype) else x,
+            *rest[2:],
+            want.dtype,
+        )
         assert oracle.close(got, reference, bound), (got, reference, bound)
     elif name == "map" and rest[0] in programs.ROUNDED1 + programs.ROUNDED2:
         assert oracle.ulps(got, want) <= 4, (got, want)
@@ -82,7 +94,9 @@ def check(step, before, want, got):
         bound = (a.shape[-1] + 1) * eps * size + own * np.abs(reference)
         huge = np.isfinite(size) & (size > float(oracle.finfo(want.dtype).max) / 4)
         least = float(oracle.finfo(want.dtype).smallest_subnormal)
-        assert oracle.close(got, reference, np.where(huge, np.nan, bound), (a.shape[-1] + 1) * least)
+        assert oracle.close(
+            got, reference, np.where(huge, np.nan, bound), (a.shape[-1] + 1) * least
+        )
     elif name == "map" and rest[0] in ("maximum", "minimum") or name in ("clip", "sort", "reduce"):
         assert oracle.equal(got, want), (got, want)
     else:

@@ -1,7 +1,9 @@
-"""Nodes for the api: small makers over graph.node.make, argument checks, and the way from values to Nodes.
+"""Nodes for the api: small makers over graph.node.make, argument checks, and the way from values to
+Nodes.
 
-A function of the api checks its arguments, composes Nodes with these makers, and wraps only its result in a
-Tensor, so that intermediate Nodes have no handle. Makers trust their arguments: shapes and dtypes are right.
+A function of the api checks its arguments, composes Nodes with these makers, and wraps only its
+result in a Tensor, so that intermediate Nodes have no handle. Makers trust their arguments: shapes
+and dtypes are right.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from charl.core.dtypes import ALL, DType, as_dtype
 from charl.core.infer import encode
 from charl.graph.node import Node, make
 from charl.ops.table import OPS
-from charl.tensor import Tensor, as_tensor, node_of, wrap
+from charl.tensor import Tensor, as_tensor, from_numpy_owned, node_of, wrap
 
 CODE = {name: row.code for name, row in OPS.items()}
 COMPARES = {name for name, row in OPS.items() if row.result == "bool"}
@@ -30,12 +32,22 @@ WIDE = {dtypes.float16: dtypes.float32, dtypes.bfloat16: dtypes.float32}
 
 def node(x: object, function: str) -> Node:
     """The Node of a Tensor, or of what asarray takes. Raises TypeError naming the function."""
+    return node_of(tensor(x, function))
+
+
+def tensor(x: object, function: str) -> Tensor:
+    """A Tensor itself, or one of what asarray takes. Raises TypeError naming the function."""
     if isinstance(x, Tensor):
-        return node_of(x)
+        return x
     try:
-        return node_of(as_tensor(x))
+        return as_tensor(x)
     except TypeError as error:
         raise TypeError(f"{function}: {error}") from None
+
+
+def values(x: object, function: str) -> np.ndarray:
+    """The elements of x, realized, as a read-only ndarray."""
+    return tensor(x, function).numpy()
 
 
 def dtype_of(n: Node) -> DType:
@@ -62,7 +74,9 @@ def axis_in(axis: object, ndim: int, function: str) -> int:
 
 
 def axes_in(axis: object, ndim: int, function: str) -> tuple[int, ...]:
-    """None (all axes), an int, or a tuple -> sorted axes. Raises IndexError, ValueError if one repeats."""
+    """None (all axes), an int, or a tuple -> sorted axes. Raises IndexError, ValueError if one
+    repeats.
+    """
     return shapes.normalize_axes(axis, ndim, function)
 
 
@@ -239,13 +253,34 @@ def concat(parts: Sequence[Node], axis: int) -> Node:
 
 
 def gather(n: Node, index: Node, axis: int, site: str) -> Node:
-    """n at int64 indices along an axis; a negative index counts from the end. `site` is the user's line."""
-    extent = n.shape[axis]
-    wrapped = make(CODE["wrap_index"], dtypes.int64.code, index.shape, (index,), None, (extent,), 0, site)
-    return gather_at(n, wrapped, axis)
+    """n at int64 indices along an axis; a negative index counts from the end. `site` is the user's
+    line.
+    """
+    return gather_at(n, wrap_index(index, n.shape[axis], site), axis)
+
+
+def wrap_index(index: Node, extent: int, site: str) -> Node:
+    """int64 indices from -extent to extent - 1 as 0 to extent - 1; others raise IndexError when
+    realized.
+    """
+    code = dtypes.int64.code
+    return make(CODE["wrap_index"], code, index.shape, (index,), None, (extent,), 0, site)
 
 
 def gather_at(n: Node, index: Node, axis: int) -> Node:
     """n at int64 indices that are known to lie in 0..extent-1."""
     shape = (*n.shape[:axis], *index.shape, *n.shape[axis + 1 :])
     return make(CODE["gather"], n.dtype, shape, (n, index), axis)
+
+
+# Realized values
+
+
+def realized(n: Node) -> np.ndarray:
+    """The value of a Node, computed now, as a read-only ndarray."""
+    return wrap(n).numpy()
+
+
+def adopt(array: np.ndarray) -> Tensor:
+    """A Tensor on an ndarray that nobody else will write, without a copy where it is contiguous."""
+    return from_numpy_owned(array)

@@ -4,33 +4,23 @@ from __future__ import annotations
 
 from charl import engine
 from charl.core.settings import config
-from charl.tensor import Tensor
+from charl.tensor import evaluate
 
 
 def eval(*tensors):
-    """Realizes all tensors together, with what they share computed once. Lists, tuples and dicts of Tensors too.
+    """Realizes all tensors together, with what they share computed once. Lists, tuples and dicts of
+    Tensors too.
 
     Raises TypeError for anything else. Returns None.
 
     >>> x = ch.ones(3) + 1; ch.eval(x); x
     """
-    found: list[Tensor] = []
-    waiting = list(reversed(tensors))
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, Tensor):
-            found.append(item)
-        elif isinstance(item, (list, tuple)):
-            waiting.extend(reversed(item))
-        elif isinstance(item, dict):
-            waiting.extend(reversed(item.values()))
-        else:
-            raise TypeError(f"eval: Tensors are needed, got {type(item).__name__}")
-    engine.evaluate(found)
+    evaluate(*tensors)
 
 
 def wait_compiled():
-    """Returns once every kernel that is queued for LLVM has been compiled; for tests and measurements.
+    """Returns once every kernel that is queued for LLVM has been compiled; for tests and
+    measurements.
 
     >>> ch.wait_compiled()
     """
@@ -38,7 +28,8 @@ def wait_compiled():
 
 
 def set_num_threads(n, /):
-    """Lets launches use n threads; 0: as many as the affinity mask and cgroup quota allow. No result depends on it.
+    """Lets launches use n threads; 0: as many as the affinity mask and cgroup quota allow. No
+    result depends on it.
 
     The same as `config.num_threads = n`. Raises ValueError outside 0..1024.
 
@@ -64,8 +55,8 @@ def memory_stats():
 
 
 def cache_info():
-    """Counters of this process, as a dict: compiles (kernels that LLVM compiled), disk_hits, plan_hits, plan_misses,
-    launches, interpreted (launches that the interpreter served), and more.
+    """Counters of this process, as a dict: compiles (kernels that LLVM compiled), disk_hits,
+    plan_hits, plan_misses, launches, interpreted (launches that the interpreter served), and more.
 
     >>> "compiles" in ch.cache_info()
     """

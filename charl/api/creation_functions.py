@@ -1,7 +1,8 @@
-"""Creation: from other objects, constants and ranges. Source: array API 2025.12, creation functions.
+"""Creation: from other objects, constants and ranges. Source: array API 2025.12, creation
+functions.
 
-dtype None means the default: float64, int64 or bool by the values given. device must be "cpu" or None. Constants and
-ranges are not stored: they are computed where they are used.
+dtype None means the default: float64, int64 or bool by the values given. device must be "cpu" or
+None. Constants and ranges are not stored: they are computed where they are used.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ import operator
 import numpy as np
 
 from charl.api import build as b
-from charl.api.data_type_functions import result_type
 from charl.core import dtypes
 from charl.core.dtypes import as_dtype
-from charl.tensor import Tensor, wrap
+from charl.tensor import Tensor, as_tensor, from_numpy, from_numpy_owned, wrap
 
 
 def _filled(function, shape, value, dtype, device):
@@ -48,7 +48,8 @@ def empty(shape, *, dtype=None, device=None):
 
 
 def full(shape, fill_value, *, dtype=None, device=None):
-    """fill_value everywhere, in dtype or (None) its own. Raises OverflowError where an int does not fit.
+    """fill_value everywhere, in dtype or (None) its own. Raises OverflowError where an int does not
+    fit.
 
     >>> ch.full(2, 7)
     """
@@ -104,9 +105,11 @@ def full_like(x, /, fill_value, *, dtype=None, device=None):
 
 
 def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
-    """start, start + step, ... up to but without stop. Shape (ceil((stop - start) / step),), 0 if that is negative.
+    """start, start + step, ... up to but without stop. Shape (ceil((stop - start) / step),), 0 if
+    that is negative.
 
-    With one argument from 0 to it. int64 if all are ints, else float64. Raises ValueError if step is 0.
+    With one argument from 0 to it. int64 if all are ints, else float64. Raises ValueError if step
+    is 0.
 
     >>> ch.arange(2, 10, 3)
     """
@@ -140,7 +143,7 @@ def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
 
 def _number(value, function):
     """A Python int or float from a number or a 0-d array."""
-    if isinstance(value, bool) or isinstance(value, complex):
+    if isinstance(value, (bool, complex)):
         raise TypeError(f"{function}: an int or a float is needed, got {value!r}")
     if isinstance(value, (int, float)):
         return float(value) if isinstance(value, float) else int(value)
@@ -166,9 +169,11 @@ def _wrapped(value: int, dtype):
 
 
 def linspace(start, stop, /, num, *, dtype=None, device=None, endpoint=True):
-    """num evenly spaced numbers from start to stop, which is the last one, or left out if not endpoint.
+    """num evenly spaced numbers from start to stop, which is the last one, or left out if not
+    endpoint.
 
-    float64 unless dtype is given; an integer dtype rounds down. Raises ValueError if num is negative.
+    float64 unless dtype is given; an integer dtype rounds down. Raises ValueError if num is
+    negative.
 
     >>> ch.linspace(0.0, 1.0, 5)
     """
@@ -198,7 +203,8 @@ def linspace(start, stop, /, num, *, dtype=None, device=None, endpoint=True):
 
 
 def eye(n_rows, n_cols=None, /, *, k=0, dtype=None, device=None):
-    """1 on the k-th diagonal (above the main one if positive), else 0. Shape (n_rows, n_cols or n_rows).
+    """1 on the k-th diagonal (above the main one if positive), else 0. Shape (n_rows, n_cols or
+    n_rows).
 
     >>> ch.eye(2, 3, k=1)
     """
@@ -225,7 +231,8 @@ def _triangle(function, compare, x, k):
 
 
 def tril(x, /, *, k=0):
-    """x (..., m, n) with 0 above the k-th diagonal. Raises ValueError with fewer than two dimensions.
+    """x (..., m, n) with 0 above the k-th diagonal. Raises ValueError with fewer than two
+    dimensions.
 
     >>> ch.tril(ch.asarray([[1, 2], [3, 4]]))
     """
@@ -233,7 +240,8 @@ def tril(x, /, *, k=0):
 
 
 def triu(x, /, *, k=0):
-    """x (..., m, n) with 0 below the k-th diagonal. Raises ValueError with fewer than two dimensions.
+    """x (..., m, n) with 0 below the k-th diagonal. Raises ValueError with fewer than two
+    dimensions.
 
     >>> ch.triu(ch.asarray([[1, 2], [3, 4]]))
     """
@@ -241,9 +249,11 @@ def triu(x, /, *, k=0):
 
 
 def meshgrid(*arrays, indexing="xy"):
-    """Coordinate arrays of a grid from vectors: a tuple, one each, of shape (n1, n2, ...), or (n2, n1, ...) for "xy".
+    """Coordinate arrays of a grid from vectors: a tuple, one each, of shape (n1, n2, ...), or (n2,
+    n1, ...) for "xy".
 
-    Raises ValueError for another indexing, for an array of two dimensions or more, or differing dtypes.
+    Raises ValueError for another indexing, for an array of two dimensions or more, or differing
+    dtypes.
 
     >>> ch.meshgrid(ch.asarray([1, 2]), ch.asarray([3, 4, 5]))[0].shape
     """
@@ -272,9 +282,10 @@ def meshgrid(*arrays, indexing="xy"):
 def asarray(obj, /, *, dtype=None, device=None, copy=None):
     """A Tensor of a Tensor, an array, a scalar or nested sequences of scalars.
 
-    A Tensor is handed back as it is if dtype agrees. Memory of other libraries (NumPy arrays, the buffer protocol,
-    DLPack) is copied, unless its owner says that it is read-only: then it is borrowed. copy True: always a copy;
-    False: never (ValueError, or BufferError for memory that cannot be borrowed). Raises TypeError for objects and dtypes that charl has not.
+    A Tensor is handed back as it is if dtype agrees. Memory of other libraries (NumPy arrays, the
+    buffer protocol, DLPack) is copied, unless its owner says that it is read-only: then it is
+    borrowed. copy True: always a copy; False: never (ValueError, or BufferError for memory that
+    cannot be borrowed). Raises TypeError for objects and dtypes that charl has not.
 
     >>> ch.asarray([[1, 2], [3, 4]], dtype=ch.float32)
     """
@@ -282,20 +293,61 @@ def asarray(obj, /, *, dtype=None, device=None, copy=None):
     target = None if dtype is None else as_dtype(dtype)
     if isinstance(obj, Tensor):
         if target is None or obj.dtype == target:
-            return wrap(b.node_of(obj)) if copy else obj
+            return obj.copy() if copy else obj
         if copy is False:
             raise ValueError(f"asarray: {obj.dtype} to {target} needs a copy, but copy=False")
         return wrap(b.cast(b.node_of(obj), target))
-    return None
+    try:
+        return _imported(obj, target, copy)
+    except (TypeError, OverflowError, ValueError) as error:
+        raise type(error)(f"asarray: {error}") from None
+
+
+def _imported(obj, target, copy):
+    """A Tensor of anything else. Casts are charl's; nested sequences are read by NumPy in the
+    target's dtype.
+    """
+    if hasattr(obj, "__dlpack__") and not isinstance(obj, (np.ndarray, np.generic)):
+        array = np.from_dlpack(obj)
+    elif isinstance(obj, np.ndarray) or _has_buffer(obj):
+        array = np.asarray(obj)
+    else:
+        if copy is False:
+            raise ValueError(f"a {type(obj).__name__} has no memory to borrow; copy=False")
+        if b.is_scalar(obj) or isinstance(obj, np.generic) or target is None:
+            x = as_tensor(obj)
+            return x if target is None else wrap(b.cast(b.node_of(x), target))
+        return from_numpy_owned(np.array(obj, dtypes.to_numpy(target)))
+    if target is None or as_dtype(array.dtype) == target:
+        return from_numpy(array, copy)
+    if copy is False:
+        raise ValueError(f"{array.dtype} to {target} needs a copy, but copy=False")
+    return wrap(b.cast(b.node_of(from_numpy(array, True)), target))
+
+
+def _has_buffer(obj) -> bool:
+    """Whether obj lends its memory by the buffer protocol (bytes-like objects, array.array, ...).
+    """
+    try:
+        memoryview(obj).release()
+    except TypeError:
+        return False
+    return True
 
 
 def from_dlpack(x, /, *, device=None, copy=None):
     """A Tensor of an object with __dlpack__ and __dlpack_device__, on the cpu.
 
-    Borrowed, not copied, unless copy is True; work that reads borrowed memory runs before the call returns, and
-    writing the Tensor copies first. Raises BufferError where the memory cannot be borrowed under copy=False.
+    Its memory is borrowed unless copy is True: work that reads it runs before the call that asks
+    for it returns, and writing the Tensor copies first. Raises BufferError where memory cannot be
+    borrowed under copy=False.
 
-    >>> ch.from_dlpack(np.arange(3.0))
+    >>> ch.from_dlpack(ch.arange(3))
     """
     b.on_device(device, "from_dlpack")
-    return None
+    if isinstance(x, Tensor):
+        return x.copy()
+    array = np.from_dlpack(x)
+    if copy is None and not array.flags.c_contiguous:
+        copy = True
+    return from_numpy(array, bool(copy))

@@ -15,15 +15,16 @@ from charl.tensor import Tensor, wrap
 def astype(x, dtype, /, *, copy=True, device=None):
     """x (...) -> (...) of dtype. With copy=False, x itself where it has that dtype already.
 
-    Floats become ints by truncation, saturating at the ends, and NaN becomes 0 (NumPy leaves those cases
-    undefined); ints wrap; any number but 0 becomes True. Raises TypeError if dtype is not one charl has.
+    Floats become ints by truncation, saturating at the ends, and NaN becomes 0 (NumPy leaves those
+    cases undefined); ints wrap; any number but 0 becomes True. Raises TypeError if dtype is not one
+    charl has.
 
     >>> ch.astype(ch.asarray([1.7, -1.7, 300.0]), ch.int8)
     """
     b.on_device(device, "astype")
     n, target = b.node(x, "astype"), as_dtype(dtype)
-    if n.dtype == target.code and not copy and isinstance(x, Tensor):
-        return x
+    if n.dtype == target.code and isinstance(x, Tensor):
+        return x.copy() if copy else x
     return wrap(b.cast(n, target))
 
 
@@ -79,7 +80,8 @@ _KINDS = {
 
 
 def isdtype(dtype, kind) -> bool:
-    """Whether dtype is of a kind: a dtype, a name of the standard ("integral", ...), or a tuple of those.
+    """Whether dtype is of a kind: a dtype, a name of the standard ("integral", ...), or a tuple of
+    those.
 
     Raises ValueError for an unknown name, TypeError where dtype is none.
 

@@ -1,8 +1,10 @@
-"""Elementwise functions of calculus: exponentials, logarithms, angles. Source: array API 2025.12, elementwise.
+"""Elementwise functions of calculus: exponentials, logarithms, angles. Source: array API 2025.12,
+elementwise.
 
-All take real arrays of any shape and give a floating-point array of that shape: floats keep their dtype, ints
-and bools become float64. The error bound of each is its row's in the op table. cbrt, erf, exp2 and sigmoid are
-charl's own additions. TypeError is raised at the call for a dtype that the row does not take.
+All take real arrays of any shape and give a floating-point array of that shape: floats keep their
+dtype, ints and bools become float64. The error bound of each is its row's in the op table. cbrt,
+erf, exp2 and sigmoid are charl's own additions. TypeError is raised at the call for a dtype that
+the row does not take.
 """
 
 from __future__ import annotations
@@ -195,7 +197,8 @@ def tanh(x, /):
 
 
 def atan2(x1, x2, /):
-    """The angle in [-pi, pi] of the point (x2, x1), by the signs of both. x1 and x2 broadcast; one may be a Python scalar.
+    """The angle in [-pi, pi] of the point (x2, x1), by the signs of both. x1 and x2 broadcast; one
+    may be a Python scalar.
 
     >>> ch.atan2(1.0, ch.asarray([1.0, -1.0]))
     """
@@ -203,7 +206,8 @@ def atan2(x1, x2, /):
 
 
 def hypot(x1, x2, /):
-    """sqrt(x1*x1 + x2*x2) without undue overflow or underflow. x1 and x2 broadcast; one may be a Python scalar.
+    """sqrt(x1*x1 + x2*x2) without undue overflow or underflow. x1 and x2 broadcast; one may be a
+    Python scalar.
 
     >>> ch.hypot(ch.asarray([3.0]), 4.0)
     """
@@ -211,7 +215,8 @@ def hypot(x1, x2, /):
 
 
 def logaddexp(x1, x2, /):
-    """log(exp(x1) + exp(x2)) without undue overflow. x1 and x2 broadcast; one may be a Python scalar.
+    """log(exp(x1) + exp(x2)) without undue overflow. x1 and x2 broadcast; one may be a Python
+    scalar.
 
     >>> ch.logaddexp(ch.asarray([1000.0]), 1000.0)
     """

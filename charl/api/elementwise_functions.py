@@ -1,9 +1,10 @@
-"""Elementwise functions: arithmetic, comparison, logic, bits, rounding. Source: array API 2025.12, elementwise.
+"""Elementwise functions: arithmetic, comparison, logic, bits, rounding. Source: array API 2025.12,
+elementwise.
 
-Operands of any shape; two operands broadcast together and are promoted as in NumPy 2, where one of them may be
-a Python scalar. A shape or dtype that does not fit raises ValueError or TypeError at the call. Values follow
-IEEE 754 op by op, without warnings, and agree with NumPy's bit for bit. Exponentials, logarithms and angles:
-elementwise_calculus.py.
+Operands of any shape; two operands broadcast together and are promoted as in NumPy 2, where one of
+them may be a Python scalar. A shape or dtype that does not fit raises ValueError or TypeError at
+the call. Values follow IEEE 754 op by op, without warnings, and agree with NumPy's bit for bit.
+Exponentials, logarithms and angles: elementwise_calculus.py.
 """
 
 from __future__ import annotations
@@ -343,8 +344,8 @@ def subtract(x1, x2, /):
 def clip(x, /, min=None, max=None):
     """x, but not below min and not above max, which broadcast with it; max wins where min > max.
 
-    The dtype is x's promoted with those of array bounds; a Python scalar is weak, and one that lies outside an
-    integer dtype's range does not bound it. NaN in x or a bound gives NaN.
+    The dtype is x's promoted with those of array bounds; a Python scalar is weak, and one that lies
+    outside an integer dtype's range does not bound it. NaN in x or a bound gives NaN.
 
     >>> ch.clip(ch.asarray([1, 5, 9]), 2, 6)
     """
@@ -366,7 +367,9 @@ def clip(x, /, min=None, max=None):
 def _held(bound: int, dtype):
     """A Python int moved into an integer dtype's range."""
     bits = 8 * dtype.itemsize
-    least, most = (0, (1 << bits) - 1) if dtype.kind == "u" else (-1 << (bits - 1), (1 << (bits - 1)) - 1)
+    least, most = (
+        (0, (1 << bits) - 1) if dtype.kind == "u" else (-1 << (bits - 1), (1 << (bits - 1)) - 1)
+    )
     return least if bound < least else most if bound > most else bound
 
 

@@ -1,7 +1,7 @@
 """take and take_along_axis. Source: array API 2025.12, indexing functions.
 
-Negative indices count from the end. An index out of range raises IndexError when the result is realized, and
-the error names the line of this call.
+Negative indices count from the end. An index out of range raises IndexError when the result is
+realized, and the error names the line of this call.
 """
 
 from __future__ import annotations
@@ -39,16 +39,15 @@ def take(x, indices, /, *, axis=None):
 def take_along_axis(x, indices, /, *, axis=-1):
     """out[i, j, k] = x[i, indices[i, j, k], k] for axis 1, and so on; the other axes broadcast.
 
-    Raises ValueError unless x and indices have equally many axes, TypeError unless indices are integers.
+    Raises ValueError unless x and indices have equally many axes, TypeError unless indices are
+    integers.
 
     >>> ch.take_along_axis(ch.asarray([[3, 1], [5, 9]]), ch.asarray([[1], [0]]), axis=1)
     """
     n, index = b.node(x, "take_along_axis"), _index(indices, "take_along_axis")
     ndim = len(n.shape)
     if len(index.shape) != ndim:
-        raise ValueError(
-            f"take_along_axis: x has {ndim} dimensions and indices {len(index.shape)}"
-        )
+        raise ValueError(f"take_along_axis: x has {ndim} dimensions and indices {len(index.shape)}")
     at = b.axis_in(axis, ndim, "take_along_axis")
     outer = b.broadcast(
         "take_along_axis",
@@ -61,12 +60,9 @@ def take_along_axis(x, indices, /, *, axis=-1):
         raise IndexError(f"take_along_axis: axis {at} of shape {n.shape} is empty")
     # the position in the flat x: the index along the axis, the place itself along the others
     flat = b.wrap_index(b.expand(index, shape), extent, user_site())
-    stride = 1
-    for axis_k in reversed(range(ndim)):
-        place = flat if axis_k == at else b.iota_along(shape, axis_k)
-        term = b.call("multiply", place, b.const(stride, dtypes.int64))
-        total = term if stride == 1 and axis_k == ndim - 1 else b.call("add", total, term)
-        stride *= n.shape[axis_k]
-    if ndim == 0:
-        return wrap(n)
+    total, stride = b.const(0, dtypes.int64), 1
+    for k in reversed(range(ndim)):
+        place = flat if k == at else b.iota_along(shape, k)
+        total = b.call("add", total, b.call("multiply", place, b.const(stride, dtypes.int64)))
+        stride *= n.shape[k]
     return wrap(b.gather_at(b.reshape(n, (math.prod(n.shape),)), b.expand(total, shape), 0))

@@ -30,7 +30,9 @@ class Info:
         return ("cpu",)
 
     def default_dtypes(self, *, device=None):
-        """The dtypes that creation functions give where none is stated. There is no complex dtype yet."""
+        """The dtypes that creation functions give where none is stated. There is no complex dtype
+        yet.
+        """
         b.on_device(device, "default_dtypes")
         return {
             "real floating": dtypes.float64,

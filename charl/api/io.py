@@ -9,9 +9,11 @@ from charl.core import dtypes
 
 
 def save(file, x, /):
-    """Writes x (...) to a path (".npy" is appended if missing) or a binary file, as NumPy's save does.
+    """Writes x (...) to a path (".npy" is appended if missing) or a binary file, as NumPy's save
+    does.
 
-    bfloat16 is written as two-byte records, which the format has no name for; load reads those as bfloat16.
+    bfloat16 is written as two-byte records, which the format has no name for; load reads those as
+    bfloat16.
     """
     values = b.values(x, "save")
     np.save(file, values, allow_pickle=False)
@@ -27,7 +29,9 @@ def load(file, /):
     values = np.load(file, allow_pickle=False)
     if not isinstance(values, np.ndarray):
         values.close()
-        raise ValueError("load: an .npz archive; load its arrays with numpy and pass them to asarray")
+        raise ValueError(
+            "load: an .npz archive; load its arrays with numpy and pass them to asarray"
+        )
     if values.dtype == np.dtype("V2"):
         values = values.view(dtypes.to_numpy(dtypes.bfloat16))
     try:

@@ -1,7 +1,9 @@
-"""Products of vectors, matrices and batches of them. Source: array API 2025.12, linear algebra functions.
+"""Products of vectors, matrices and batches of them. Source: array API 2025.12, linear algebra
+functions.
 
-float32 and float64 are contracted with fused multiply-add along the common axis in fixed blocks, so results depend on
-shapes alone; float16 and bfloat16 are contracted in float32; integers wrap; bools give "any of both".
+float32 and float64 are contracted with fused multiply-add along the common axis in fixed blocks, so
+results depend on shapes alone; float16 and bfloat16 are contracted in float32; integers wrap; bools
+give "any of both".
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import math
 
 from charl.api import build as b
 from charl.core import dtypes
-from charl.tensor import wrap
+from charl.tensor import view_permute, wrap
 
 
 def contract(left, right):
@@ -23,7 +25,9 @@ def contract(left, right):
         operands = (b.cast(left, wide), b.cast(right, wide))
         return b.cast(b.make(b.CODE["matmul"], wide.code, (*batch, m, n), operands), dtype)
     # sum over the last axis of (..., m, 1, k) * (..., 1, n, k)
-    turned = b.permute(right, (*range(len(right.shape) - 2), len(right.shape) - 1, len(right.shape) - 2))
+    turned = b.permute(
+        right, (*range(len(right.shape) - 2), len(right.shape) - 1, len(right.shape) - 2)
+    )
     left = b.reshape(left, (*left.shape[:-1], 1, k))
     right = b.reshape(turned, (*right.shape[:-2], 1, n, k))
     products = b.call("multiply", left, right)
@@ -34,14 +38,16 @@ def contract(left, right):
 def matmul(x1, x2, /):
     """The matrix product: (..., m, k) times (..., k, n) gives (..., m, n); leading axes broadcast.
 
-    A vector x1 counts as (1, k) and x2 as (k, 1), and that axis is dropped again. Raises ValueError where k differs
-    or an operand is 0-d.
+    A vector x1 counts as (1, k) and x2 as (k, 1), and that axis is dropped again. Raises ValueError
+    where k differs or an operand is 0-d.
 
     >>> ch.matmul(ch.asarray([[1.0, 2.0], [3.0, 4.0]]), ch.asarray([1.0, 1.0]))
     """
     left, right = b.common("matmul", x1, x2)
     if not left.shape or not right.shape:
-        raise ValueError("matmul: operands must have at least one dimension; use multiply for scalars")
+        raise ValueError(
+            "matmul: operands must have at least one dimension; use multiply for scalars"
+        )
     row, column = len(left.shape) == 1, len(right.shape) == 1
     shapes = f"{left.shape} and {right.shape}"
     if row:
@@ -63,8 +69,10 @@ def matrix_transpose(x, /):
     x = b.tensor(x, "matrix_transpose")
     ndim = len(x.shape)
     if ndim < 2:
-        raise ValueError(f"matrix_transpose: x must have at least two dimensions; shape is {x.shape}")
-    return b.view_permute(x, (*range(ndim - 2), ndim - 1, ndim - 2))
+        raise ValueError(
+            f"matrix_transpose: x must have at least two dimensions; shape is {x.shape}"
+        )
+    return view_permute(x, (*range(ndim - 2), ndim - 1, ndim - 2))
 
 
 def _pairs(axes, ndims) -> tuple[list[int], list[int]]:
@@ -86,10 +94,11 @@ def _pairs(axes, ndims) -> tuple[list[int], list[int]]:
 
 
 def tensordot(x1, x2, /, *, axes=2):
-    """The sum of products over axes of x1 paired with axes of x2; the other axes of x1, then of x2, remain.
+    """The sum of products over axes of x1 paired with axes of x2; the other axes of x1, then of x2,
+    remain.
 
-    axes: a number n (the last n of x1 with the first n of x2) or two sequences. Raises ValueError where paired sizes
-    differ, IndexError for an axis out of range.
+    axes: a number n (the last n of x1 with the first n of x2) or two sequences. Raises ValueError
+    where paired sizes differ, IndexError for an axis out of range.
 
     >>> ch.tensordot(ch.asarray([[1.0, 2.0]]), ch.asarray([3.0, 4.0]), axes=1)
     """
@@ -124,7 +133,9 @@ def vecdot(x1, x2, /, *, axis=-1):
         sides.append(b.permute(n, (*(a for a in range(ndim) if a != k), k)))
     left, right = sides
     if left.shape[-1] != right.shape[-1]:
-        raise ValueError(f"vecdot: sizes {left.shape[-1]} and {right.shape[-1]} differ along axis {axis}")
+        raise ValueError(
+            f"vecdot: sizes {left.shape[-1]} and {right.shape[-1]} differ along axis {axis}"
+        )
     left = b.reshape(left, (*left.shape[:-1], 1, left.shape[-1]))
     right = b.reshape(right, (*right.shape, 1))
     out = contract(left, right)

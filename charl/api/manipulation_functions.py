@@ -1,7 +1,9 @@
-"""Manipulation: shape, order and number of elements. Source: array API 2025.12, manipulation functions.
+"""Manipulation: shape, order and number of elements. Source: array API 2025.12, manipulation
+functions.
 
-expand_dims, flip, matrix_transpose, moveaxis, permute_dims, squeeze and unstack give views: they share memory with x as
-NumPy's do. reshape gives a view where strides can express it, else a copy. The others give new arrays.
+expand_dims, flip, matrix_transpose, moveaxis, permute_dims, squeeze and unstack give views: they
+share memory with x as NumPy's do. reshape gives a view where strides can express it, else a copy.
+The others give new arrays.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import math
 
 from charl.api import build as b
 from charl.core import shapes
-from charl.tensor import wrap
+from charl.tensor import view_permute, view_reshape, wrap
 
 
 def broadcast_shapes(*shapes):
@@ -36,7 +38,8 @@ def broadcast_shapes(*shapes):
 
 
 def broadcast_to(x, /, shape):
-    """x (...) repeated to shape, without storing the repeats. Raises ValueError if x does not broadcast to it.
+    """x (...) repeated to shape, without storing the repeats. Raises ValueError if x does not
+    broadcast to it.
 
     >>> ch.broadcast_to(ch.asarray([1, 2]), (2, 2))
     """
@@ -56,7 +59,8 @@ def broadcast_arrays(*arrays):
 
 
 def concat(arrays, /, *, axis=0):
-    """Arrays of equal shapes but along `axis`, one after the other; axis None joins them flat. Dtypes are promoted.
+    """Arrays of equal shapes but along `axis`, one after the other; axis None joins them flat.
+    Dtypes are promoted.
 
     Raises ValueError without arrays or where shapes differ.
 
@@ -126,7 +130,7 @@ def expand_dims(x, /, axis):
     axes = b.axes_in(axis, len(x.shape) + count, "expand_dims")
     left = iter(x.shape)
     shape = tuple(1 if k in axes else next(left) for k in range(len(x.shape) + count))
-    return b.view_reshape(x, shape)
+    return view_reshape(x, shape)
 
 
 def squeeze(x, /, axis):
@@ -143,7 +147,7 @@ def squeeze(x, /, axis):
             raise ValueError(
                 f"squeeze: axis {k} has size {x.shape[k]}, must be 1; shape is {x.shape}"
             )
-    return b.view_reshape(x, tuple(s for k, s in enumerate(x.shape) if k not in axes))
+    return view_reshape(x, tuple(s for k, s in enumerate(x.shape) if k not in axes))
 
 
 def flip(x, /, *, axis=None):
@@ -167,11 +171,12 @@ def permute_dims(x, /, axes):
     perm = tuple(b.axis_in(a, ndim, "permute_dims") for a in axes)
     if sorted(perm) != list(range(ndim)):
         raise ValueError(f"permute_dims: axes {tuple(axes)} must name each of {ndim} axes once")
-    return b.view_permute(x, perm)
+    return view_permute(x, perm)
 
 
 def moveaxis(x, source, destination, /):
-    """A view of x with axes at `source` moved to `destination` (ints or tuples), the others in order.
+    """A view of x with axes at `source` moved to `destination` (ints or tuples), the others in
+    order.
 
     Raises ValueError where the two differ in number or repeat.
 
@@ -189,14 +194,14 @@ def moveaxis(x, source, destination, /):
     perm = [k for k in range(ndim) if k not in ends[0]]
     for to, origin in sorted(zip(ends[1], ends[0])):
         perm.insert(to, origin)
-    return b.view_permute(x, tuple(perm))
+    return view_permute(x, tuple(perm))
 
 
 def reshape(x, /, shape, *, copy=None):
     """x's elements in C order as another shape; one size may be -1. A view where strides allow it.
 
-    copy True: always a new array; False: ValueError where a copy would be needed. Raises ValueError if the number
-    of elements differs.
+    copy True: always a new array; False: ValueError where a copy would be needed. Raises ValueError
+    if the number of elements differs.
 
     >>> ch.reshape(ch.arange(6), (2, -1))
     """
@@ -206,15 +211,16 @@ def reshape(x, /, shape, *, copy=None):
     except ValueError as error:
         raise ValueError(f"reshape: {error}") from None
     if copy:
-        return wrap(b.reshape(b.node_of(x), target))
-    return b.view_reshape(x, target, copy)
+        x = x.copy()
+    return view_reshape(x, target, copy)
 
 
 def repeat(x, repeats, /, *, axis=None):
-    """Each element (or each slice along axis) repeated: as often as the int `repeats`, or as repeats[k] states.
+    """Each element (or each slice along axis) repeated: as often as the int `repeats`, or as
+    repeats[k] states.
 
-    axis None repeats the flat x. An array of repeats is realized. Raises ValueError if one is negative or their
-    number is not that of the axis.
+    axis None repeats the flat x. An array of repeats is realized. Raises ValueError if one is
+    negative or their number is not that of the axis.
 
     >>> ch.repeat(ch.asarray([1, 2]), 2)
     """
@@ -248,9 +254,11 @@ def _repeat_each(n, counts, axis):
 
 
 def roll(x, /, shift, *, axis=None):
-    """x with elements moved by `shift` places along axis, the last coming first; axis None rolls the flat x.
+    """x with elements moved by `shift` places along axis, the last coming first; axis None rolls
+    the flat x.
 
-    Tuples shift several axes; one int shifts all named axes alike. Raises ValueError where numbers differ.
+    Tuples shift several axes; one int shifts all named axes alike. Raises ValueError where numbers
+    differ.
 
     >>> ch.roll(ch.asarray([1, 2, 3]), 1)
     """
@@ -277,7 +285,8 @@ def roll(x, /, shift, *, axis=None):
 
 
 def tile(x, repetitions, /):
-    """x repeated as a whole, repetitions[k] times along axis k; the shorter of shape and repetitions is padded with 1.
+    """x repeated as a whole, repetitions[k] times along axis k; the shorter of shape and
+    repetitions is padded with 1.
 
     >>> ch.tile(ch.asarray([1, 2]), (2, 2))
     """

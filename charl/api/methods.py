@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import math
-
 from charl.api import build as b
 from charl.api import data_type_functions as types
 from charl.api import elementwise_functions as elementwise
@@ -92,13 +90,10 @@ def astype(self, dtype, copy=True):
     return types.astype(self, dtype, copy=copy)
 
 
-def copy(self):
-    """A Tensor of its own with the same elements."""
-    return wrap(b.node_of(self))
-
-
 def reshape(self, *shape, copy=None):
-    """The elements in C order in another shape, x.reshape(2, 3) or x.reshape((2, 3)); see charl.reshape."""
+    """The elements in C order in another shape, x.reshape(2, 3) or x.reshape((2, 3)); see
+    charl.reshape.
+    """
     if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = tuple(shape[0])
     return manipulation.reshape(self, shape, copy=copy)
@@ -106,16 +101,18 @@ def reshape(self, *shape, copy=None):
 
 def flatten(self):
     """The elements in C order as a new one-dimensional Tensor."""
-    return wrap(b.reshape(b.node_of(self), (math.prod(self.shape),)))
+    return ravel(self.copy())
 
 
 def ravel(self):
     """The elements in C order in one dimension: a view where strides allow it."""
-    return manipulation.reshape(self, (-1,) if math.prod(self.shape) else (0,))
+    return manipulation.reshape(self, (self.size,))
 
 
 def transpose(self, *axes):
-    """A view with axes permuted, or (none given) reversed: x.transpose(1, 0) or x.transpose((1, 0))."""
+    """A view with axes permuted, or (none given) reversed: x.transpose(1, 0) or x.transpose((1,
+    0)).
+    """
     if not axes or axes == (None,):
         axes = tuple(reversed(range(self.ndim)))
     elif len(axes) == 1 and isinstance(axes[0], (tuple, list)):
@@ -155,7 +152,9 @@ def clip(self, min=None, max=None):
 
 
 def round(self, decimals=0):
-    """Rounded to `decimals` places, halves to even. Other than 0 places scales by a power of ten, as NumPy does."""
+    """Rounded to `decimals` places, halves to even. Other than 0 places scales by a power of ten,
+    as NumPy does.
+    """
     places = b.integer(decimals, "round", "decimals")
     n = b.node_of(self)
     dtype = b.dtype_of(n)
@@ -172,13 +171,20 @@ builtin_abs = int.__abs__
 
 
 def dot(self, other):
-    """The product with other as NumPy's dot: of scalars, vectors, or x's last axis with other's last but one."""
+    """The product with other as NumPy's dot: of scalars, vectors, or x's last axis with other's
+    last but one.
+    """
     other = b.tensor(other, "dot")
     if self.ndim == 0 or other.ndim == 0:
         return elementwise.multiply(self, other)
     if other.ndim <= 2:
         return linear.matmul(self, other)
     return linear.tensordot(self, other, axes=((self.ndim - 1,), (other.ndim - 2,)))
+
+
+def matmul(self, other):
+    """The matrix product self @ other; see charl.matmul."""
+    return linear.matmul(self, other)
 
 
 def nonzero(self):
@@ -193,7 +199,9 @@ def argsort(self, axis=-1, *, descending=False, stable=True):
 
 
 def sort(self, axis=-1):
-    """Sorts in place along axis. Returns None, as NumPy's method does; charl.sort makes a new Tensor."""
+    """Sorts in place along axis. Returns None, as NumPy's method does; charl.sort makes a new
+    Tensor.
+    """
     self[...] = sorting.sort(self, axis=axis)
 
 
@@ -203,9 +211,37 @@ def fill(self, value):
 
 
 _METHODS = (
-    sum, prod, mean, std, var, max, min, any, all, argmax, argmin, cumsum, cumprod, astype, copy, reshape, flatten,
-    ravel, transpose, swapaxes, squeeze, repeat, take, clip, round, dot, nonzero, argsort, sort, fill,
-)  # fmt: skip
+    sum,
+    prod,
+    mean,
+    std,
+    var,
+    max,
+    min,
+    any,
+    all,
+    argmax,
+    argmin,
+    cumsum,
+    cumprod,
+    astype,
+    reshape,
+    flatten,
+    ravel,
+    transpose,
+    swapaxes,
+    squeeze,
+    repeat,
+    take,
+    clip,
+    round,
+    dot,
+    matmul,
+    nonzero,
+    argsort,
+    sort,
+    fill,
+)
 
 
 def install() -> None:

@@ -1,8 +1,10 @@
-"""Random numbers: default_rng and Generator, with the method names of NumPy's Generator but not its stream.
+"""Random numbers: default_rng and Generator, with the method names of NumPy's Generator but not its
+stream.
 
-A Generator is a key (from the seed) and a counter. Word i of a draw is philox(counter + i, key): 64 bits of
-Philox4x32-10. The counter advances at the call, by the draw's shape and dtype alone, so pending draws may be realized
-in any order. Bits, integers, permutations and uniforms are the same on every backend.
+A Generator is a key (from the seed) and a counter. Word i of a draw is philox(counter + i, key): 64
+bits of Philox4x32-10. The counter advances at the call, by the draw's shape and dtype alone, so
+pending draws may be realized in any order. Bits, integers, permutations and uniforms are the same
+on every backend.
 
 Source: Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
 """
@@ -23,7 +25,8 @@ _WRAP = 1 << 64
 
 
 def default_rng(seed=None):
-    """A Generator. seed: an int >= 0 or a sequence of such, which fixes all draws; None: from the system's entropy.
+    """A Generator. seed: an int >= 0 or a sequence of such, which fixes all draws; None: from the
+    system's entropy.
 
     A Generator is handed back as it is. Raises TypeError or ValueError for other seeds.
 
@@ -71,14 +74,16 @@ class Generator:
         return words
 
     def _unit(self, shape, dtype):
-        """Uniform in [0, 1): the top 24 (float32) or 53 (float64) bits of a word, scaled exactly."""
+        """Uniform in [0, 1): the top 24 (float32) or 53 (float64) bits of a word, scaled exactly.
+        """
         (word,) = self._words(shape)
         digits = 24 if dtype is dtypes.float32 else 53
         top = b.call("bitwise_right_shift", word, b.const(64 - digits, dtypes.uint64))
         return b.call("multiply", b.cast(top, dtype), b.const(2.0**-digits, dtype))
 
     def _gauss(self, shape, dtype):
-        """Standard normal, by Box and Muller: sqrt(-2 log u) cos(2 pi v), u in (0, 1], v in [0, 1)."""
+        """Standard normal, by Box and Muller: sqrt(-2 log u) cos(2 pi v), u in (0, 1], v in [0, 1).
+        """
         if dtype is dtypes.float32:
             (word,) = self._words(shape)
             digits = 32
@@ -124,7 +129,8 @@ class Generator:
         return wrap(self._gauss(_shape(size, "standard_normal"), dtype))
 
     def normal(self, loc=0.0, scale=1.0, size=None, dtype=dtypes.float64):
-        """Normal floats of mean loc and standard deviation scale, which broadcast, to size if it is given.
+        """Normal floats of mean loc and standard deviation scale, which broadcast, to size if it is
+        given.
 
         >>> ch.random.default_rng(1).normal(5.0, 2.0, 4).shape
         """
@@ -134,10 +140,11 @@ class Generator:
         return wrap(b.call("add", loc, b.call("multiply", scale, self._gauss(shape, dtype))))
 
     def integers(self, low, high=None, size=None, dtype=dtypes.int64, endpoint=False):
-        """Integers in low <= i < high (<= under endpoint), or below low where high is None. low, high: Python ints.
+        """Integers in low <= i < high (<= under endpoint), or below low where high is None. low,
+        high: Python ints.
 
-        A word modulo the range: exact for powers of two, else no value is likelier by more than range / 2**64.
-        Raises ValueError where the range is empty or exceeds dtype.
+        A word modulo the range: exact for powers of two, else no value is likelier by more than
+        range / 2**64. Raises ValueError where the range is empty or exceeds dtype.
 
         >>> ch.random.default_rng(1).integers(6, size=3).shape
         """
@@ -178,16 +185,19 @@ class Generator:
         return wrap(b.gather_at(n, self._order(n.shape[at]), at))
 
     def shuffle(self, x, axis=0):
-        """Puts x's slices along an axis in random order, in place. Returns None. x must be a Tensor."""
+        """Puts x's slices along an axis in random order, in place. Returns None. x must be a
+        Tensor.
+        """
         if not isinstance(x, Tensor):
             raise TypeError(f"shuffle: x must be a Tensor, got {type(x).__name__}")
         x[...] = self.permutation(x, axis)
 
     def choice(self, a, size=None, replace=True, p=None, axis=0, shuffle=True):
-        """Random slices of a along an axis; of an int a: of 0..a-1. p: the weight of each, which sum to 1.
+        """Random slices of a along an axis; of an int a: of 0..a-1. p: the weight of each, which
+        sum to 1.
 
-        replace=False draws each at most once. `shuffle` is there for NumPy's signature: the order is random always.
-        Raises ValueError where there are too few to draw or p does not fit.
+        replace=False draws each at most once. `shuffle` is there for NumPy's signature: the order
+        is random always. Raises ValueError where there are too few to draw or p does not fit.
 
         >>> ch.random.default_rng(1).choice(5, 3, replace=False).shape
         """
@@ -232,7 +242,9 @@ def _over(function, size, *nodes):
         return joint
     shape = _shape(size, function)
     if b.broadcast(function, joint, shape) != shape:
-        raise ValueError(f"{function}: parameters of shape {joint} do not broadcast to size {shape}")
+        raise ValueError(
+            f"{function}: parameters of shape {joint} do not broadcast to size {shape}"
+        )
     return shape
 
 

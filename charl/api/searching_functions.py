@@ -1,17 +1,21 @@
-"""Searching: argmax, argmin, count_nonzero, nonzero, searchsorted, where. Source: array API 2025.12, searching."""
+"""Searching: argmax, argmin, count_nonzero, nonzero, searchsorted, where. Source: array API
+2025.12, searching.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from charl.api import build as b
-from charl.api.statistical_functions import any_zero, extreme
+from charl.api.statistical_functions import extreme
 from charl.core import dtypes
-from charl.tensor import Tensor, as_tensor, wrap
+from charl.tensor import wrap
 
 
 def _arg(function, name, x, axis, keepdims):
-    """The first index at which x equals its extreme, or is NaN: the least of iota where it is, n elsewhere."""
+    """The first index at which x equals its extreme, or is NaN: the least of iota where it is, n
+    elsewhere.
+    """
     n = b.node(x, function)
     ndim = len(n.shape)
     if axis is None:
@@ -41,7 +45,8 @@ def _size(n) -> int:
 
 
 def argmax(x, /, *, axis=None, keepdims=False):
-    """The index of the greatest element, the first of equals; NaN wins. int64. axis None: into the flat x.
+    """The index of the greatest element, the first of equals; NaN wins. int64. axis None: into the
+    flat x.
 
     Raises ValueError if there is no element.
 
@@ -51,7 +56,8 @@ def argmax(x, /, *, axis=None, keepdims=False):
 
 
 def argmin(x, /, *, axis=None, keepdims=False):
-    """The index of the least element, the first of equals; NaN wins. int64. axis None: into the flat x.
+    """The index of the least element, the first of equals; NaN wins. int64. axis None: into the
+    flat x.
 
     Raises ValueError if there is no element.
 
@@ -87,8 +93,9 @@ def nonzero(x, /):
 def searchsorted(x1, x2, /, *, side="left", sorter=None):
     """Where in the sorted x1 (n,) the values x2 (...) would be put to keep it sorted. int64 (...).
 
-    side "left": before equals, "right": after them. sorter: indices that sort x1, as argsort gives them. Realizes
-    its arguments. Raises ValueError for another side or if x1 is not one-dimensional.
+    side "left": before equals, "right": after them. sorter: indices that sort x1, as argsort gives
+    them. Realizes its arguments. Raises ValueError for another side or if x1 is not
+    one-dimensional.
 
     >>> ch.searchsorted(ch.asarray([1, 3, 5]), ch.asarray([3, 4]))
     """

@@ -1,4 +1,5 @@
-"""Sets: unique elements and membership, by NumPy on realized values. Source: array API 2025.12, set functions.
+"""Sets: unique elements and membership, by NumPy on realized values. Source: array API 2025.12, set
+functions.
 
 NaNs count as distinct, -0.0 and 0.0 as equal. Unique values come in ascending order.
 """
@@ -44,8 +45,8 @@ def isin(x1, x2, /, *, invert=False):
 
 
 def unique_all(x, /):
-    """(values, indices, inverse_indices, counts): x's distinct elements, where each first occurs in the flat x, for
-    each element of x the index of its value, and how often each occurs.
+    """(values, indices, inverse_indices, counts): x's distinct elements, where each first occurs in
+    the flat x, for each element of x the index of its value, and how often each occurs.
 
     >>> ch.unique_all(ch.asarray([3, 1, 3])).counts
     """
@@ -63,7 +64,8 @@ def unique_counts(x, /):
 
 
 def unique_inverse(x, /):
-    """(values, inverse_indices): x's distinct elements and, of x's shape, the index of each element's value.
+    """(values, inverse_indices): x's distinct elements and, of x's shape, the index of each
+    element's value.
 
     >>> ch.unique_inverse(ch.asarray([3, 1, 3])).inverse_indices
     """

@@ -1,4 +1,5 @@
-"""sort and argsort: NumPy's, on the realized buffer. Source: array API 2025.12, sorting functions."""
+"""sort and argsort: NumPy's, on the realized buffer. Source: array API 2025.12, sorting functions.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ def sort(x, /, *, axis=-1, descending=False, stable=True):
 
 
 def argsort(x, /, *, axis=-1, descending=False, stable=True):
-    """The indices that put x in order along an axis, NaN last (first if descending). int64; x is realized.
+    """The indices that put x in order along an axis, NaN last (first if descending). int64; x is
+    realized.
 
     stable: equal elements keep their order, descending too.
 

@@ -1,8 +1,10 @@
-"""Reductions and scans: sums, products, extremes, means, variances. Source: array API 2025.12, statistical.
+"""Reductions and scans: sums, products, extremes, means, variances. Source: array API 2025.12,
+statistical.
 
-Reductions take `axis` None (all), an int or a tuple; axes are dropped, or kept with size 1 under keepdims. The order
-of a sum depends on axes and extents alone (schedule/kernel.py states it), so results do not vary with threads
-or backend. float16 and bfloat16 are reduced in float32. A bad axis raises AxisError, a repeated one ValueError.
+Reductions take `axis` None (all), an int or a tuple; axes are dropped, or kept with size 1 under
+keepdims. The order of a sum depends on axes and extents alone (schedule/kernel.py states it), so
+results do not vary with threads or backend. float16 and bfloat16 are reduced in float32. A bad axis
+raises AxisError, a repeated one ValueError.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ def _accumulate(name: str, function: str, x, axis, dtype, keepdims):
 
 
 def sum(x, /, *, axis=None, dtype=None, keepdims=False):
-    """The sum. Ints and bools give int64, unsigned ints uint64, floats their dtype, unless dtype states one.
+    """The sum. Ints and bools give int64, unsigned ints uint64, floats their dtype, unless dtype
+    states one.
 
     >>> ch.sum(ch.asarray([[1, 2], [3, 4]]), axis=0)
     """
@@ -114,7 +117,8 @@ def _variance(function, x, axis, correction, keepdims):
 
 
 def var(x, /, *, axis=None, correction=0.0, keepdims=False):
-    """The variance: the sum of squared differences from the mean, divided by the count less `correction`.
+    """The variance: the sum of squared differences from the mean, divided by the count less
+    `correction`.
 
     Ints and bools give float64. NaN or inf if the divisor is not above 0.
 
@@ -153,9 +157,11 @@ def _scan(name, function, initial, x, axis, dtype, include_initial):
 
 
 def cumulative_sum(x, /, *, axis=None, dtype=None, include_initial=False):
-    """Sums of all elements up to each one, added strictly in order. axis may be left out in one dimension.
+    """Sums of all elements up to each one, added strictly in order. axis may be left out in one
+    dimension.
 
-    include_initial puts a 0 in front. dtypes as in sum. Raises ValueError without axis in two dimensions or more.
+    include_initial puts a 0 in front. dtypes as in sum. Raises ValueError without axis in two
+    dimensions or more.
 
     >>> ch.cumulative_sum(ch.asarray([1, 2, 3]), include_initial=True)
     """

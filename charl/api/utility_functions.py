@@ -32,8 +32,8 @@ def any(x, /, *, axis=None, keepdims=False):
 def diff(x, /, *, axis=-1, n=1, prepend=None, append=None):
     """Differences of neighbours along an axis, n times over; of bools, whether they differ.
 
-    prepend and append are joined to x first: of x's shape but along the axis, or scalars. The axis gets n shorter,
-    not below 0. Raises ValueError if n is negative or x is 0-d.
+    prepend and append are joined to x first: of x's shape but along the axis, or scalars. The axis
+    gets n shorter, not below 0. Raises ValueError if n is negative or x is 0-d.
 
     >>> ch.diff(ch.asarray([1, 4, 9, 16]))
     """

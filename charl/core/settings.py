@@ -1,8 +1,8 @@
 """Settings: each declared once, with type, default, environment name and one line of meaning.
 
-`config.NAME` is a plain attribute read. Compiled code that mirrors a setting in a C variable either compares
-`config.generation`, which grows with every change, or is told of changes: `config.watch(callback)`.
-docs/settings.md is `markdown()`; a test keeps it current.
+`config.NAME` is a plain attribute read. Compiled code that mirrors a setting in a C variable either
+compares `config.generation`, which grows with every change, or is told of changes:
+`config.watch(callback)`. docs/settings.md is `markdown()`; a test keeps it current.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 
 class Setting(NamedTuple):
-    """kind is "choice", "bool", "int" or "path". `allowed`: the choices, or (least, greatest) of an int."""
+    """kind is "choice", "bool", "int" or "path". `allowed`: the choices, or (least, greatest) of an
+    int.
+    """
 
     name: str
     kind: str
@@ -31,36 +33,108 @@ class Setting(NamedTuple):
 _MOST = 2**62
 
 SETTINGS = (
-    Setting("backend", "choice", "auto", ("auto", "llvm", "interp"),
-            "what runs kernels: machine code (llvm), the interpreter (interp), or the interpreter "
-            "until machine code is ready (auto)"),
-    Setting("opt_level", "choice", "default", ("none", "less", "default", "aggressive"),
-            "how hard LLVM optimises; no level changes a value"),
-    Setting("wait", "choice", "auto", ("auto", "never", "always"),
-            "under backend auto: whether a launch waits for machine code (auto: where waiting is "
-            "estimated to be cheaper than interpreting)"),
-    Setting("eager", "bool", False, (), "realize every operation at its call instead of recording it"),
-    Setting("num_threads", "int", 0, (0, 1024),
-            "threads that a launch may use; 0: as many as the affinity mask and cgroup quota allow"),
+    Setting(
+        "backend",
+        "choice",
+        "auto",
+        ("auto", "llvm", "interp"),
+        "what runs kernels: machine code (llvm), the interpreter (interp), or the interpreter "
+        "until machine code is ready (auto)",
+    ),
+    Setting(
+        "opt_level",
+        "choice",
+        "default",
+        ("none", "less", "default", "aggressive"),
+        "how hard LLVM optimises; no level changes a value",
+    ),
+    Setting(
+        "wait",
+        "choice",
+        "auto",
+        ("auto", "never", "always"),
+        "under backend auto: whether a launch waits for machine code (auto: where waiting is "
+        "estimated to be cheaper than interpreting)",
+    ),
+    Setting(
+        "eager", "bool", False, (), "realize every operation at its call instead of recording it"
+    ),
+    Setting(
+        "num_threads",
+        "int",
+        0,
+        (0, 1024),
+        "threads that a launch may use; 0: as many as the affinity mask and cgroup quota allow",
+    ),
     Setting("default_device", "choice", "cpu", ("cpu",), "where new arrays live"),
     Setting("disk_cache", "bool", True, (), "keep compiled kernels on disk between processes"),
-    Setting("cache_dir", "path", "", (), "directory of that cache; empty: the user's cache directory"),
-    Setting("debug", "int", 0, (0, 5),
-            "print to stderr, each level more: 1 kernels and times, 2 schedules, 3 each pass, 4 source, "
-            "5 assembly"),
-    Setting("dump", "path", "", (), "directory that receives what `debug` would print; empty: none"),
-    Setting("verify", "bool", False, (), "check graph and kernels after each pass (slow; for tests)"),
-    Setting("pending_nodes", "int", 4096, (1, _MOST), "operations that may be pending before they are realized"),
-    Setting("pending_bytes", "int", 1 << 30, (1, _MOST),
-            "bytes that pending results may amount to before they are realized"),
-    Setting("plan_cache", "int", 4096, (1, _MOST), "plans kept in memory, least recently used dropped first"),
-    Setting("kernel_cache", "int", 4096, (1, _MOST), "kernels kept in memory, least recently used dropped first"),
-    Setting("parallel_work", "int", 65536, (0, _MOST),
-            "element operations that each thread must at least get; less work uses fewer threads"),
-    Setting("hot_launches", "int", 32, (1, _MOST),
-            "launches of a quickly compiled kernel after which it is optimised fully"),
-    Setting("memory_limit", "int", 0, (0, _MOST), "bytes of arrays that may be allocated at once; 0: no limit"),
-)  # fmt: skip
+    Setting(
+        "cache_dir", "path", "", (), "directory of that cache; empty: the user's cache directory"
+    ),
+    Setting(
+        "debug",
+        "int",
+        0,
+        (0, 5),
+        "print to stderr, each level more: 1 kernels and times, 2 schedules, 3 each pass, 4 source, "
+        "5 assembly",
+    ),
+    Setting(
+        "dump", "path", "", (), "directory that receives what `debug` would print; empty: none"
+    ),
+    Setting(
+        "verify", "bool", False, (), "check graph and kernels after each pass (slow; for tests)"
+    ),
+    Setting(
+        "pending_nodes",
+        "int",
+        4096,
+        (1, _MOST),
+        "operations that may be pending before they are realized",
+    ),
+    Setting(
+        "pending_bytes",
+        "int",
+        1 << 30,
+        (1, _MOST),
+        "bytes that pending results may amount to before they are realized",
+    ),
+    Setting(
+        "plan_cache",
+        "int",
+        4096,
+        (1, _MOST),
+        "plans kept in memory, least recently used dropped first",
+    ),
+    Setting(
+        "kernel_cache",
+        "int",
+        4096,
+        (1, _MOST),
+        "kernels kept in memory, least recently used dropped first",
+    ),
+    Setting(
+        "parallel_work",
+        "int",
+        65536,
+        (0, _MOST),
+        "element operations that each thread must at least get; less work uses fewer threads",
+    ),
+    Setting(
+        "hot_launches",
+        "int",
+        32,
+        (1, _MOST),
+        "launches of a quickly compiled kernel after which it is optimised fully",
+    ),
+    Setting(
+        "memory_limit",
+        "int",
+        0,
+        (0, _MOST),
+        "bytes of arrays that may be allocated at once; 0: no limit",
+    ),
+)
 BY_NAME = {s.name: s for s in SETTINGS}
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
@@ -99,7 +173,8 @@ def checked(setting: Setting, value: Any, where: str) -> object:
 
 
 def from_text(setting: Setting, text: str) -> object:
-    """The value that an environment variable's text states. Raises ValueError naming the variable."""
+    """The value that an environment variable's text states. Raises ValueError naming the variable.
+    """
     where = f"environment variable {setting.env}"
     value: Any = text.strip()
     if setting.kind == "bool":
@@ -117,8 +192,9 @@ def from_text(setting: Setting, text: str) -> object:
 class Config:
     """The settings of this process, as attributes; they hold for all threads.
 
-    Assigning validates: `config.backend = "interp"`. `config.set(backend=..., debug=1)` assigns several, all or
-    none. `with config(backend="interp"):` restores the former values at the end of the block.
+    Assigning validates: `config.backend = "interp"`. `config.set(backend=..., debug=1)` assigns
+    several, all or none. `with config(backend="interp"):` restores the former values at the end of
+    the block.
     """
 
     __slots__ = (*BY_NAME, "generation", "_watchers", "_lock")
@@ -141,7 +217,9 @@ class Config:
         self.set(**{name: value})
 
     def set(self, **values: object) -> None:
-        """Assigns all of `values`. Raises AttributeError, TypeError or ValueError, and then assigns none."""
+        """Assigns all of `values`. Raises AttributeError, TypeError or ValueError, and then assigns
+        none.
+        """
         found = {}
         for name, value in values.items():
             if name not in BY_NAME:
@@ -165,7 +243,9 @@ class Config:
         return _Temporary(self, values)
 
     def watch(self, callback: Callable[[dict], None], *, now: bool = True) -> None:
-        """Calls callback({name: value, ...}) after each change; `now`: first with all current values."""
+        """Calls callback({name: value, ...}) after each change; `now`: first with all current
+        values.
+        """
         with self._lock:
             object.__setattr__(self, "_watchers", (*self._watchers, callback))
             if now:
@@ -185,7 +265,7 @@ class Config:
 class _Temporary:
     """Entered: the new values hold; left: the former ones again. Re-entrant by nesting."""
 
-    __slots__ = ("_config", "_values", "_former")
+    __slots__ = ("_config", "_former", "_values")
 
     def __init__(self, config: Config, values: dict):
         self._config, self._values = config, values
@@ -219,7 +299,11 @@ def markdown() -> str:
         if s.kind == "choice":
             values = " \\| ".join(s.allowed)
         elif s.kind == "int":
-            values = f"{s.allowed[0]}..." if s.allowed[1] == _MOST else f"{s.allowed[0]}...{s.allowed[1]}"
+            values = (
+                f"{s.allowed[0]}..."
+                if s.allowed[1] == _MOST
+                else f"{s.allowed[0]}...{s.allowed[1]}"
+            )
         else:
             values = {"bool": "True \\| False (1 \\| 0)", "path": "path"}[s.kind]
         lines.append(f"| `{s.name}` | `{s.env}` | {values} | `{s.default!r}` | {s.doc} |")

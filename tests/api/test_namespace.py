@@ -1,6 +1,9 @@
-"""The namespace holds every name of the array API standard 2025.12 but the complex dtypes, with its signature."""
+"""The namespace holds every name of the array API standard 2025.12 but the complex dtypes, with its
+signature.
+"""
 
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -85,20 +88,98 @@ STANDARD = {
     "clip": "x, /, min=None, max=None",
     "__array_namespace_info__": "",
 }
-UNARY = """abs acos acosh asin asinh atan atanh bitwise_invert ceil conj cos cosh exp expm1 floor imag isfinite isinf
-isnan log log1p log2 log10 logical_not negative positive real reciprocal round sign signbit sin sinh square sqrt tan tanh
-trunc""".split()
-BINARY = """add atan2 bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor copysign divide equal
-floor_divide greater greater_equal hypot less less_equal logaddexp logical_and logical_or logical_xor maximum minimum
-multiply nextafter not_equal pow remainder subtract""".split()
+UNARY = [
+    "abs",
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "bitwise_invert",
+    "ceil",
+    "conj",
+    "cos",
+    "cosh",
+    "exp",
+    "expm1",
+    "floor",
+    "imag",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "logical_not",
+    "negative",
+    "positive",
+    "real",
+    "reciprocal",
+    "round",
+    "sign",
+    "signbit",
+    "sin",
+    "sinh",
+    "square",
+    "sqrt",
+    "tan",
+    "tanh",
+    "trunc",
+]
+BINARY = [
+    "add",
+    "atan2",
+    "bitwise_and",
+    "bitwise_left_shift",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
+    "copysign",
+    "divide",
+    "equal",
+    "floor_divide",
+    "greater",
+    "greater_equal",
+    "hypot",
+    "less",
+    "less_equal",
+    "logaddexp",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "maximum",
+    "minimum",
+    "multiply",
+    "nextafter",
+    "not_equal",
+    "pow",
+    "remainder",
+    "subtract",
+]
 STANDARD |= dict.fromkeys(UNARY, "x, /") | dict.fromkeys(BINARY, "x1, x2, /")
 CONSTANTS = ("e", "inf", "nan", "newaxis", "pi")
-DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
+DTYPES = (
+    "bool",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float32",
+    "float64",
+)
 
 
 @pytest.mark.parametrize("name", STANDARD)
 def test_signature(name):
-    assert str(inspect.signature(getattr(ch, name))) == f"({STANDARD[name]})"
+    signature = inspect.signature(getattr(ch, name))
+    bare = signature.replace(return_annotation=inspect.Signature.empty)
+    assert str(bare) == f"({STANDARD[name]})"
     assert getattr(ch, name).__doc__
 
 
@@ -137,7 +218,7 @@ def test_complex_is_a_type_error():
 
 def test_every_public_name_has_a_stub():
     stub = (inspect.getsourcefile(ch) or "").replace("__init__.py", "__init__.pyi")
-    text = open(stub).read()
+    text = Path(stub).read_text()
     for name in vars(ch):
         thing = getattr(ch, name)
         if not name.startswith("_") and not inspect.ismodule(thing):

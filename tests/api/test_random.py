@@ -1,4 +1,6 @@
-"""random: bits against an independent Philox, distributions against their theory, and what the counter promises."""
+"""random: bits against an independent Philox, distributions against their theory, and what the
+counter promises.
+"""
 
 import copy
 import pickle
@@ -32,7 +34,9 @@ def test_bits_and_uniforms_are_philox():
     words = [philox(k, rng.key) for k in range(13)]
     assert rng.integers(0, 2**64, 5, dtype=ch.uint64).tolist() == words[:5]
     assert rng.random(4).tolist() == [(w >> 11) * 2.0**-53 for w in words[5:9]]
-    assert rng.random((2, 2), dtype=ch.float32).numpy().ravel().tolist() == [(w >> 40) * 2.0**-24 for w in words[9:]]
+    assert rng.random((2, 2), dtype=ch.float32).numpy().ravel().tolist() == [
+        (w >> 40) * 2.0**-24 for w in words[9:]
+    ]
     assert rng.counter == 13
 
 
@@ -93,7 +97,11 @@ def test_integers():
     assert set(rng.integers(2, size=50, dtype=ch.bool).tolist()) == {True, False}
     wide = rng.integers(-(2**63), 2**63 - 1, 100, endpoint=True).numpy()
     assert (wide < 0).any() and (wide > 0).any()
-    for bad in (lambda: rng.integers(3, 3), lambda: rng.integers(0, 300, dtype=ch.uint8), lambda: rng.integers(-1)):
+    for bad in (
+        lambda: rng.integers(3, 3),
+        lambda: rng.integers(0, 300, dtype=ch.uint8),
+        lambda: rng.integers(-1),
+    ):
         with pytest.raises(ValueError, match="integers"):
             bad()
     with pytest.raises(TypeError, match="integers"):
@@ -125,7 +133,9 @@ def test_permutations():
     assert view.tolist() == y.numpy()[1:].tolist()
     with pytest.raises(TypeError, match="shuffle"):
         rng.shuffle([1, 2])
-    first = np.bincount([ch.random.default_rng(k).permutation(4)[0].item() for k in range(400)], minlength=4)
+    first = np.bincount(
+        [ch.random.default_rng(k).permutation(4)[0].item() for k in range(400)], minlength=4
+    )
     assert scipy.stats.chisquare(first).pvalue > 1e-4
 
 
@@ -138,11 +148,19 @@ def test_choice():
     assert rng.choice(names, 4, axis=1).shape == (3, 4)
     p = [0.1, 0.0, 0.6, 0.3]
     counts = np.bincount(rng.choice(4, 20000, p=p).numpy(), minlength=4)
-    assert counts[1] == 0 and scipy.stats.chisquare(counts[[0, 2, 3]], 20000 * np.array([0.1, 0.6, 0.3])).pvalue > 1e-4
+    assert (
+        counts[1] == 0
+        and scipy.stats.chisquare(counts[[0, 2, 3]], 20000 * np.array([0.1, 0.6, 0.3])).pvalue
+        > 1e-4
+    )
     assert 1 not in rng.choice(4, 3, replace=False, p=p).tolist()
     assert isinstance(rng.choice(5).item(), int)
-    for bad in (lambda: rng.choice(3, 4, replace=False), lambda: rng.choice(0, 1), lambda: rng.choice(2, p=[0.5, 0.6]),
-                lambda: rng.choice(4, 4, replace=False, p=p)):  # fmt: skip
+    for bad in (
+        lambda: rng.choice(3, 4, replace=False),
+        lambda: rng.choice(0, 1),
+        lambda: rng.choice(2, p=[0.5, 0.6]),
+        lambda: rng.choice(4, 4, replace=False, p=p),
+    ):
         with pytest.raises(ValueError, match="choice"):
             bad()
 
@@ -150,8 +168,12 @@ def test_choice():
 def test_draws_do_not_depend_on_how_they_run():
     def draw():
         rng = ch.random.default_rng(9)
-        return [rng.random(3000).tolist(), rng.standard_normal(3001, dtype=ch.float32).tolist(),
-                rng.standard_normal((50, 61)).tolist(), rng.permutation(50).tolist()]  # fmt: skip
+        return [
+            rng.random(3000).tolist(),
+            rng.standard_normal(3001, dtype=ch.float32).tolist(),
+            rng.standard_normal((50, 61)).tolist(),
+            rng.permutation(50).tolist(),
+        ]
 
     want = draw()
     for config in ({"backend": "llvm"}, {"eager": True}, {"num_threads": 5, "parallel_work": 16}):

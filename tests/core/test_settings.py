@@ -1,4 +1,6 @@
-"""core/settings.py: values from the environment, validation, temporary changes, notifications, the page made of it."""
+"""core/settings.py: values from the environment, validation, temporary changes, notifications, the
+page made of it.
+"""
 
 from pathlib import Path
 
