@@ -1,7 +1,13 @@
-"""Floor 1: every op, declared once. Pure Python without numpy, so that setup.py can load it by path.
+"""Floor 1: every op, declared once. Pure Python without numpy, so that setup.py can load it.
 
 Importing any module of this package registers all rows in table.OPS.
 """
 
 # The order gives the codes.
-from charl.ops import table, elementwise, approx, trig, inverse, special, random, movement, reduce, scan, contract, indexing  # noqa: F401, I001
+from charl.ops import table  # isort: split
+
+from charl.ops import elementwise  # isort: split
+
+from charl.ops import approx, inverse, special, trig  # isort: split
+
+from charl.ops import contract, indexing, movement, random, reduce, scan

@@ -1,10 +1,23 @@
-"""Exponentials, logarithms and hyperbolic functions as straight lines of primitives, for f32 and f64.
+"""Exponentials, logarithms and hyperbolic functions as straight lines of primitives, for f32 and
+f64.
 
-Specials are C99's (Annex F). Errors are the largest seen in tests/ops/test_approx.py's random and hard cases.
+Specials are C99's (Annex F). Errors are the largest seen in tests/ops/test_approx.py's random and
+hard cases.
 """
 
-from charl.ops.floats import FORMATS, INF, NAN, horner, power_of_two, product, quotient, sum_any, two_sum, whole
-from charl.ops.table import op
+from charl.ops.floats import (
+    FORMATS,
+    INF,
+    NAN,
+    declare,
+    horner,
+    power_of_two,
+    product,
+    quotient,
+    sum_any,
+    two_sum,
+    whole,
+)
 
 # (exp(r) - 1 - r) / r**2 for |r| <= ln(2)/2; relative error of exp 2**-28.3, 2**-57.9
 EXP = {
@@ -22,13 +35,15 @@ EXP2 = {
         1.3215436605238301e-06, 1.0178185254330908e-07, 7.0735810154913763e-09,
         4.4362116778127361e-10),
 }  # fmt: skip
-# (2*atanh(s)/s - 2) / s**2 in z = s**2, |s| <= 0.1716; absolute error of z times it 2**-29.2, 2**-58.5
+# (2*atanh(s)/s - 2) / s**2 in z = s**2, |s| <= 0.1716; absolute error of z times it 2**-29.2,
+# 2**-58.5
 LOG = {
     "f32": (0.666667759, 0.399775833, 0.298708051),
     "f64": (0.6666666666666734, 0.39999999999416747, 0.28571428741988425, 0.2222219861015817,
         0.18183562556882846, 0.15314092692479453, 0.14795554587706697),
 }  # fmt: skip
-# (sinh(r)/r - 1) / r**2 and (cosh(r) - 1) / r**2 in z = r**2, |r| <= ln(2)/2; errors below 2**-33, 2**-61
+# (sinh(r)/r - 1) / r**2 and (cosh(r) - 1) / r**2 in z = r**2, |r| <= ln(2)/2; errors below 2**-33,
+# 2**-61
 SINH = {
     "f32": (0.166666672, 0.00833317544, 0.000199741131),
     "f64": (0.16666666666666677, 0.0083333333333214486, 0.00019841269886535729,
@@ -92,7 +107,9 @@ def expm1(b, x):
     f = FORMATS[x.dtype]
     y = clamp(b, x, -(f.mantissa + 3) * 0.7, (f.bias + 1) * 0.69335)
     n, _, r, d = reduce_exp(b, y)
-    s = power_of_two(b, n - 1, x.dtype)  # half of 2**n, which would overflow at the end of the range
+    s = power_of_two(
+        b, n - 1, x.dtype
+    )  # half of 2**n, which would overflow at the end of the range
     tail = b.fma(r * r, horner(b, r, EXP[x.dtype]), b.fma(d, r, d))
     base = s - 0.5
     high, error = two_sum(b, base, s * r)
@@ -113,7 +130,9 @@ def sigmoid(b, x):
     s = b.select(k < -2 * f.mantissa, 0, power_of_two(b, n, x.dtype))
     c, c_error = two_sum(b, b.like(x, 1.0), s * high)
     right = x >= 0
-    y, y_error = quotient(b, b.select(right, 1, high), b.select(right, 0, low), c, b.fma(s, low, c_error))
+    y, y_error = quotient(
+        b, b.select(right, 1, high), b.select(right, 0, low), c, b.fma(s, low, c_error)
+    )
     return scale(b, y + y_error, b.select(right, 0, n))
 
 
@@ -121,7 +140,7 @@ def sigmoid(b, x):
 
 
 def reduce_log(b, x, subnormals=True):
-    """x = 2**e * (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), for positive finite x: (e as a float, f)."""
+    """x = 2**e * (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), for positive finite x: (e as float, f)."""
     fmt = FORMATS[x.dtype]
     offset = fmt.magic + fmt.bias
     if subnormals:
@@ -129,7 +148,10 @@ def reduce_log(b, x, subnormals=True):
         x = b.select(small, x * 2.0 ** (fmt.mantissa + 1), x)
         offset = b.select(small, offset + fmt.mantissa + 1, b.like(x, offset))
     bits = b.bitcast(x, fmt.uint) + ((fmt.bias << fmt.mantissa) - fmt.sqrt_half)
-    e = b.bitcast((bits >> fmt.mantissa) + b.bitcast(b.like(x, fmt.magic), fmt.uint), x.dtype) - offset
+    e = (
+        b.bitcast((bits >> fmt.mantissa) + b.bitcast(b.like(x, fmt.magic), fmt.uint), x.dtype)
+        - offset
+    )
     m = b.bitcast((bits & ((1 << fmt.mantissa) - 1)) + fmt.sqrt_half, x.dtype)
     return e, m - 1
 
@@ -149,7 +171,7 @@ def _log_limits(b, x, y, at=0.0):
 
 
 def log(b, x):
-    """Natural logarithm. Error < 1 ULP; subnormals at full precision. The series is fdlibm's e_log."""
+    """Natural logarithm. Error < 1 ULP; subnormals at full precision. The series is fdlibm's."""
     high, low = FORMATS[x.dtype].ln2
     e, f = reduce_log(b, x)
     h, series = _atanh_series(b, f)
@@ -157,7 +179,9 @@ def log(b, x):
 
 
 def log_of_sum(b, x, error, twos):
-    """log(x + error) + twos * ln(2), for a normal positive x and a far smaller error; near 1 the error counts in full."""
+    """log(x + error) + twos * ln(2), for a normal positive x and a far smaller error; near 1 the
+    error counts in full.
+    """
     high, low = FORMATS[x.dtype].ln2
     e, f = reduce_log(b, x, subnormals=False)
     e = e + twos
@@ -217,7 +241,9 @@ def in_f64(function):
 
 
 def logaddexp(b, x, y):
-    """log(e**x + e**y). Error < 2 ULP of the larger of |result| and ln(2), where the sum cancels; inf and -inf kept."""
+    """log(e**x + e**y). Error < 2 ULP of the larger of |result| and ln(2), where the sum cancels;
+    inf and -inf kept.
+    """
     high = b.maximum(x, y)
     z = high + log1p(b, exp(b, -b.fabs(x - y)))
     return b.select(x == y, x + FORMATS[x.dtype].ln2[0], z)
@@ -278,16 +304,15 @@ def tanh(b, x):
     return b.select(b.fabs(x) < f.epsilon, x, b.prim("copysign", y, x))
 
 
-op("exp", 1, "biuf", "float", expand=exp, numpy="exp", ulp=1, cost=15, doc=exp.__doc__)
-op("exp2", 1, "biuf", "float", expand=exp2, numpy="exp2", ulp=1, cost=15, doc=exp2.__doc__)
-op("expm1", 1, "biuf", "float", expand=expm1, numpy="expm1", ulp=1, cost=20, doc=expm1.__doc__)
-op("sigmoid", 1, "biuf", "float", expand=sigmoid, numpy="special.expit", ulp=1, cost=20, doc=sigmoid.__doc__)
-op("log", 1, "biuf", "float", expand=log, numpy="log", ulp=1, cost=20, doc=log.__doc__)
-op("log1p", 1, "biuf", "float", expand=log1p, numpy="log1p", ulp=1, cost=30, doc=log1p.__doc__)
-op("log2", 1, "biuf", "float", expand=log2, numpy="log2", ulp=1, cost=30, doc=log2.__doc__)
-op("log10", 1, "biuf", "float", expand=log10, numpy="log10", ulp=1, cost=30, doc=log10.__doc__)
-op("logaddexp", 2, "biuf", "float", expand=in_f64(logaddexp), numpy="logaddexp", ulp=4, cost=60,
-   doc=logaddexp.__doc__)  # fmt: skip
-op("sinh", 1, "biuf", "float", expand=sinh, numpy="sinh", ulp=1, cost=30, doc=sinh.__doc__)
-op("cosh", 1, "biuf", "float", expand=cosh, numpy="cosh", ulp=1, cost=30, doc=cosh.__doc__)
-op("tanh", 1, "biuf", "float", expand=tanh, numpy="tanh", ulp=1, cost=30, doc=tanh.__doc__)
+declare("exp", exp, cost=15)
+declare("exp2", exp2, cost=15)
+declare("expm1", expm1, cost=20)
+declare("sigmoid", sigmoid, cost=20, numpy="special.expit")
+declare("log", log, cost=20)
+declare("log1p", log1p, cost=30)
+declare("log2", log2, cost=30)
+declare("log10", log10, cost=30)
+declare("logaddexp", in_f64(logaddexp), cost=60, arity=2, ulp=4)
+declare("sinh", sinh, cost=30)
+declare("cosh", cosh, cost=30)
+declare("tanh", tanh, cost=30)

@@ -1,8 +1,8 @@
 """Element-wise ops that are exact or one rounding away: arithmetic, comparisons, bits, rounding.
 
-Semantics are NumPy's, made total: ints wrap, x // 0 and x % 0 are 0, MIN // -1 is MIN, shifts outside
-0..width-1 give 0 or the sign, no input is undefined. A name that is a primitive's too (add, floor) is declared
-again for the kinds that the primitive lacks; `b.prim` is the primitive itself.
+Semantics are NumPy's, made total: ints wrap, x // 0 and x % 0 are 0, MIN // -1 is MIN, shifts
+outside 0..width-1 give 0 or the sign, no input is undefined. A name that is a primitive's too (add,
+floor) is declared again for the kinds that the primitive lacks; `b.prim` is the primitive itself.
 """
 
 from charl.ops.table import op
@@ -31,7 +31,9 @@ def _least(x):
 
 
 def _safe_divisor(b, x, y):
-    """1 where x / y would be undefined: both have the quotient and remainder that are wanted (but for x // 0)."""
+    """1 where x / y would be undefined: both have the quotient and remainder that are wanted (but
+    for x // 0).
+    """
     bad = y == 0
     if x.kind == "i":
         bad = bad | ((x == _least(x)) & (y == -1))
@@ -107,6 +109,7 @@ def _clip(b, x, low, high):
     return _minimum(b, _maximum(b, x, low), high)
 
 
+# fmt: off
 op("add", 2, "biuf", expand=_arithmetic("add", "or"), numpy="add")
 op("subtract", 2, "iuf", expand=_arithmetic("sub"), numpy="subtract")
 op("multiply", 2, "biuf", expand=_arithmetic("mul", "and"), numpy="multiply")
@@ -123,6 +126,7 @@ op("sqrt", 1, "biuf", "float", expand=lambda b, x: b.prim("sqrt", x), numpy="sqr
 op("maximum", 2, "biuf", expand=_maximum, numpy="maximum", doc="NaN propagates.")
 op("minimum", 2, "biuf", expand=_minimum, numpy="minimum", doc="NaN propagates.")
 op("clip", 3, "biuf", expand=_clip, numpy="clip", doc="minimum(maximum(x, low), high).")
+# fmt: on
 
 # comparisons and truth
 
@@ -145,20 +149,25 @@ def _signbit(b, x):
     return x < 0 if x.kind == "i" else b.const(False, "b1")
 
 
+# fmt: off
 op("equal", 2, "biuf", "bool", expand=_compare("eq"), numpy="equal")
 op("not_equal", 2, "biuf", "bool", expand=_compare("ne"), numpy="not_equal")
 op("less", 2, "biuf", "bool", expand=_compare("lt"), numpy="less")
 op("less_equal", 2, "biuf", "bool", expand=_compare("le"), numpy="less_equal")
 op("greater", 2, "biuf", "bool", expand=_compare("gt"), numpy="greater")
 op("greater_equal", 2, "biuf", "bool", expand=_compare("ge"), numpy="greater_equal")
-op("logical_and", 2, "biuf", "bool", expand=lambda b, x, y: _truth(x) & _truth(y), numpy="logical_and")
-op("logical_or", 2, "biuf", "bool", expand=lambda b, x, y: _truth(x) | _truth(y), numpy="logical_or")
-op("logical_xor", 2, "biuf", "bool", expand=lambda b, x, y: _truth(x) ^ _truth(y), numpy="logical_xor")
+op("logical_and", 2, "biuf", "bool",
+   expand=lambda b, x, y: _truth(x) & _truth(y), numpy="logical_and")
+op("logical_or", 2, "biuf", "bool",
+   expand=lambda b, x, y: _truth(x) | _truth(y), numpy="logical_or")
+op("logical_xor", 2, "biuf", "bool",
+   expand=lambda b, x, y: _truth(x) ^ _truth(y), numpy="logical_xor")
 op("logical_not", 1, "biuf", "bool", expand=lambda b, x: ~_truth(x), numpy="logical_not")
 op("isnan", 1, "biuf", "bool", expand=_isnan, numpy="isnan")
 op("isinf", 1, "biuf", "bool", expand=_isinf, numpy="isinf")
 op("isfinite", 1, "biuf", "bool", expand=_isfinite, numpy="isfinite")
 op("signbit", 1, "biuf", "bool", expand=_signbit, numpy="signbit")
+# fmt: on
 
 # bits
 
@@ -176,12 +185,14 @@ def _right_shift(b, x, y):
     return x >> b.select(inside, y, x.width - 1)
 
 
+# fmt: off
 op("bitwise_and", 2, "biu", expand=_compare("and"), numpy="bitwise_and")
 op("bitwise_or", 2, "biu", expand=_compare("or"), numpy="bitwise_or")
 op("bitwise_xor", 2, "biu", expand=_compare("xor"), numpy="bitwise_xor")
 op("bitwise_invert", 1, "biu", expand=lambda b, x: ~x, numpy="invert")
 op("bitwise_left_shift", 2, "iu", expand=_left_shift, numpy="left_shift")
 op("bitwise_right_shift", 2, "iu", expand=_right_shift, numpy="right_shift")
+# fmt: on
 
 # rounding, and the neighbourhood of a float
 
@@ -204,16 +215,21 @@ def _nextafter(b, x, y):
     return b.select(u != u, x, b.select(v != v, y, moved))
 
 
+# fmt: off
 op("floor", 1, "biuf", expand=_rounding("floor"), numpy="floor")
 op("ceil", 1, "biuf", expand=_rounding("ceil"), numpy="ceil")
 op("trunc", 1, "biuf", expand=_rounding("trunc"), numpy="trunc")
-op("round", 1, "iuf", expand=_rounding("rint"), numpy="round", doc="To the nearest integer, half to even.")
+op("round", 1, "iuf", expand=_rounding("rint"), numpy="round",
+   doc="To the nearest integer, half to even.")
 op("copysign", 2, "biuf", "float", expand=_compare("copysign"), numpy="copysign")
 op("nextafter", 2, "biuf", "float", expand=_nextafter, numpy="nextafter", half=True)
+# fmt: on
 
 # choice and conversion
 
+# fmt: off
 op("where", 3, "biuf", expand=lambda b, c, x, y: b.select(c, x, y), numpy="where", half=True,
-   doc="Operand 0 is bool; dtype and kinds are those of the others.")  # fmt: skip
+   doc="Operand 0 is bool; dtype and kinds are those of the others.")
 op("cast", 1, "biuf", "any", numpy="astype", half=True,
-   doc="Float to int saturates and NaN gives 0; ints wrap; floats round once, half to even.")  # fmt: skip
+   doc="Float to int saturates and NaN gives 0; ints wrap; floats round once, half to even.")
+# fmt: on

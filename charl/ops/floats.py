@@ -1,12 +1,17 @@
-"""What the approximations share: the layout of f32 and f64, constants split over several floats, polynomials.
+"""What the approximations share: the layout of f32 and f64, constants split over several floats,
+polynomials.
 
-Coefficients in approx, trig, inverse and special are this project's: minimax fits in the stated weight (Lawson's
-iteration in 200-bit arithmetic, one coefficient rounded to the dtype at a time and the rest refitted).
+Coefficients in approx, trig, inverse and special are this project's: minimax fits in the stated
+weight (Lawson's iteration in 200-bit arithmetic, one coefficient rounded to the dtype at a time and
+the rest refitted).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
+
+from charl.ops.table import op
 
 INF = float("inf")
 NAN = float("nan")
@@ -25,7 +30,7 @@ class Format(NamedTuple):
     log2_e: tuple[float, float]
     log10_e: tuple[float, float]
     log10_2: tuple[float, float]
-    half_pi: tuple[float, float, float]  # the second positive: subtracting 0 times it keeps a zero's sign
+    half_pi: tuple[float, float, float]  # the second is positive: 0 times it is no -0
 
     @property
     def tiny(self) -> float:
@@ -52,7 +57,8 @@ FORMATS = {
         (_hex("0x1.71547652b82fep+0"), _hex("0x1.777d0ffda0d24p-56")),
         (_hex("0x1.bcb7b1526e50ep-2"), _hex("0x1.95355baaafad3p-57")),
         (_hex("0x1.34413509f79ffp-2"), _hex("-0x1.9dc1da994fd21p-59")),
-        (_hex("0x1.921fb54442d18p+0"), _hex("0x1.1a62633145c07p-54"), _hex("-0x1.f1976b7ed8fbcp-110"))),
+        (_hex("0x1.921fb54442d18p+0"), _hex("0x1.1a62633145c07p-54"),
+         _hex("-0x1.f1976b7ed8fbcp-110"))),
 }  # fmt: skip
 
 
@@ -65,7 +71,9 @@ def horner(b, z, coefficients):
 
 
 def whole(b, t):
-    """The integer n of t = n + magic, as an unsigned number modulo its width (vectors shift and compare it cheaply)."""
+    """The integer n of t = n + magic, as an unsigned number modulo its width (vectors shift and
+    compare it cheaply).
+    """
     f = FORMATS[t.dtype]
     return b.bitcast(t, f.uint) - b.bitcast(b.like(t, f.magic), f.uint)
 
@@ -96,7 +104,24 @@ def product(b, x, y):
 
 
 def quotient(b, x, x_error, y, y_error):
-    """(x + x_error) / (y + y_error) as (near it, error). y and 1/y are far from the ends of the range."""
+    """(x + x_error) / (y + y_error) as (near it, error). y and 1/y are far from the ends of the
+    range.
+    """
     r = 1 / y
     q = x * r
     return q, (b.fma(-q, y, x) + b.fma(-q, y_error, x_error)) * r
+
+
+def declare(name: str, expand: Callable, *, cost: int, arity=1, ulp=1, numpy="") -> None:
+    """The row of a function on floats whose reference has its name, and which documents itself."""
+    op(
+        name,
+        arity,
+        "biuf",
+        "float",
+        expand=expand,
+        numpy=numpy or name,
+        ulp=ulp,
+        cost=cost,
+        doc=expand.__doc__,
+    )

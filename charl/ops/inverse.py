@@ -1,8 +1,7 @@
 """Inverse trigonometric and hyperbolic functions, for f32 and f64. C99's special cases."""
 
 from charl.ops.approx import in_f64, log_of_sum
-from charl.ops.floats import INF, horner, product, quotient, sum_any, two_sum
-from charl.ops.table import op
+from charl.ops.floats import INF, declare, horner, product, quotient, sum_any, two_sum
 
 # (asin(s)/s - 1) / s**2 in z = s*s, s <= 1/2; errors of asin 2**-27.6, 2**-55.9
 ASIN = {
@@ -37,6 +36,7 @@ _HALF_PI = {
     "f32": (_hex("0x1.921fb6p+0"), _hex("-0x1.777a5cp-25")),
     "f64": (_hex("0x1.921fb54442d18p+0"), _hex("0x1.1a62633145c07p-54")),
 }
+
 
 def _arc(b, x):
     """For acos and asin: (|x| < 1/2, s, arcsine of s less s), s = |x| or sqrt((1 - |x|) / 2)."""
@@ -73,7 +73,9 @@ def acos(b, x):
         return b.select(inner, at_half, b.select(negative, left, b.like(x, right)))
 
     high, low = _HALF_PI[x.dtype]
-    factor = b.select(inner, b.select(negative, b.like(x, 1.0), -1.0), b.select(negative, b.like(x, -2.0), 2.0))
+    factor = b.select(
+        inner, b.select(negative, b.like(x, 1.0), -1.0), b.select(negative, b.like(x, -2.0), 2.0)
+    )
     return _offset(b, choose(high, 0.0, 2 * high), choose(low, 0.0, 2 * low), s, rest, factor)
 
 
@@ -86,7 +88,10 @@ def _arctangent(b, y, x):
         c = b.select(above, center, c)
         high, low = b.select(above, step, high), b.select(above, step_error, low)
     above = y > x * (39 / 16)
-    high, low = b.select(above, _HALF_PI[x.dtype][0], high), b.select(above, _HALF_PI[x.dtype][1], low)
+    high, low = (
+        b.select(above, _HALF_PI[x.dtype][0], high),
+        b.select(above, _HALF_PI[x.dtype][1], low),
+    )
     top, bottom = b.fma(-c, x, y), b.fma(c, y, x)
     bottom_error = b.fma(c, y, x - bottom)
     top, bottom = b.select(above, -x, top), b.select(above, y, bottom)
@@ -108,13 +113,17 @@ def atan(b, x):
 
 
 def atan2(b, y, x):
-    """The angle of the point (x, y), -pi..pi. Error < 1 ULP; signed zeros and infinities as in C99."""
+    """The angle of the point (x, y), -pi..pi. Error < 1 ULP; signed zeros, infinities as in C99."""
     p, q = b.fabs(y), b.fabs(x)
     large = b.maximum(p, q)
     unbounded = large == INF
     p = b.select(unbounded, b.select(p == INF, b.like(x, 1.0), 0.0), p)
     q = b.select(unbounded, b.select(q == INF, b.like(x, 1.0), 0.0), q)
-    scale = b.select(large > 2.0**1000, b.like(x, 2.0**-100), b.select(large < 2.0**-900, b.like(x, 2.0**100), 1.0))
+    scale = b.select(
+        large > 2.0**1000,
+        b.like(x, 2.0**-100),
+        b.select(large < 2.0**-900, b.like(x, 2.0**100), 1.0),
+    )
     angle, error = _arctangent(b, p * scale, q * scale)
     high, low = _HALF_PI[x.dtype]
     turned, turned_error = two_sum(b, b.like(x, 2 * high), -angle)
@@ -155,7 +164,7 @@ def acosh(b, x):
 
 
 def atanh(b, x):
-    """Inverse hyperbolic tangent. Error < 1 ULP; +-inf at +-1, NaN beyond, -0 and subnormals kept."""
+    """Inverse hyperbolic tangent. Error < 1 ULP; +-inf at +-1, NaN beyond, -0 kept."""
     a = b.fabs(x)
     inside = b.select(a < 1, a, 0.5)
     one = b.like(x, 1.0)
@@ -167,10 +176,10 @@ def atanh(b, x):
     return b.select(a < 2.0**-28, x, b.prim("copysign", y, x))
 
 
-op("asin", 1, "biuf", "float", expand=asin, numpy="asin", ulp=1, cost=40, doc=asin.__doc__)
-op("acos", 1, "biuf", "float", expand=acos, numpy="acos", ulp=1, cost=40, doc=acos.__doc__)
-op("atan", 1, "biuf", "float", expand=atan, numpy="atan", ulp=1, cost=40, doc=atan.__doc__)
-op("atan2", 2, "biuf", "float", expand=in_f64(atan2), numpy="atan2", ulp=1, cost=70, doc=atan2.__doc__)
-op("asinh", 1, "biuf", "float", expand=in_f64(asinh), numpy="asinh", ulp=1, cost=80, doc=asinh.__doc__)
-op("acosh", 1, "biuf", "float", expand=in_f64(acosh), numpy="acosh", ulp=1, cost=80, doc=acosh.__doc__)
-op("atanh", 1, "biuf", "float", expand=in_f64(atanh), numpy="atanh", ulp=1, cost=70, doc=atanh.__doc__)
+declare("asin", asin, cost=40)
+declare("acos", acos, cost=40)
+declare("atan", atan, cost=40)
+declare("atan2", in_f64(atan2), cost=70, arity=2)
+declare("asinh", in_f64(asinh), cost=80)
+declare("acosh", in_f64(acosh), cost=80)
+declare("atanh", in_f64(atanh), cost=70)

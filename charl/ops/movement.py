@@ -1,7 +1,10 @@
-"""Sources, and movement ops, which the scheduler turns into index maps. See graph/node for their attrs."""
+"""Sources, and movement ops, which the scheduler turns into index maps. See graph/node for their
+attrs.
+"""
 
 from charl.ops.table import op
 
+# fmt: off
 op("leaf", 0, "biuf", "any", group="source", doc="A stored array.")
 op("const", 0, "biuf", "any", group="source", doc="A scalar, given by its bits.")
 op("iota", 0, "i", "any", group="source", numpy="arange", doc="0..n-1 as int64.")

@@ -1,4 +1,6 @@
-"""Random bits, as a function of counter and key, so that a draw can be made in any order and on any device."""
+"""Random bits, as a function of counter and key, so that a draw can be made in any order and on any
+device.
+"""
 
 from charl.ops.table import op
 
@@ -8,7 +10,9 @@ _LOW = 0xFFFFFFFF
 
 
 def _philox(b, counter, key):
-    """Ten rounds on four 32-bit words, each held in an u64. Source: Salmon et al., SC 2011 (Random123)."""
+    """Philox4x32-10 of the counter words (low, high, 0, 0) and key words (low, high): word 0 of the
+    result with word 1 above it. u64 only; each word is held in one. Source: Salmon, SC 2011.
+    """
     x0, x1 = counter & _LOW, counter >> 32
     x2 = x3 = b.like(counter, 0)
     k0, k1 = key & _LOW, key >> 32
@@ -20,5 +24,4 @@ def _philox(b, counter, key):
     return x0 | (x1 << 32)
 
 
-op("philox", 2, "u", expand=_philox, cost=100,
-   doc="Philox4x32-10 of counter words (lo, hi, 0, 0) and key words (lo, hi): word 0 | word 1 << 32. u64 only.")  # fmt: skip
+op("philox", 2, "u", expand=_philox, cost=100, doc=_philox.__doc__)

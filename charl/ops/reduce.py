@@ -2,7 +2,9 @@
 
 from charl.ops.table import op
 
-op("sum", 1, "iuf", group="reduce", numpy="sum", doc="Sum; float16 and bfloat16 are summed in float32.")
+# fmt: off
+op("sum", 1, "iuf", group="reduce", numpy="sum",
+   doc="Sum; float16 and bfloat16 are summed in float32.")
 op("prod", 1, "iuf", group="reduce", numpy="prod", doc="Product.")
 op("max", 1, "biuf", group="reduce", numpy="max", doc="Maximum; NaN wins.")
 op("min", 1, "biuf", group="reduce", numpy="min", doc="Minimum; NaN wins.")

@@ -1,7 +1,7 @@
 """Powers and roots, hypot, and the error function, for f32 and f64. C99's special cases."""
 
 from charl.ops.approx import EXP, clamp, exp, in_f64, log, reduce_exp, scale
-from charl.ops.floats import FORMATS, INF, horner, product, two_sum
+from charl.ops.floats import FORMATS, INF, declare, horner, product, two_sum
 from charl.ops.table import op
 
 # cbrt(m) for 1 <= m <= 2; relative error 2**-33.5
@@ -29,13 +29,18 @@ ERFC = {
     "f32": (1.84960556, 2.63896775, 0.843099654, 0.0415622406, -0.00991549622, 0.00171041535,
         -4.84284938e-05, -4.17789925e-05),
     "f64": (1.8496055099332482, 2.6389675142347913, 0.84310725635849337, 0.041561098046508836,
-        -0.010033825435213329, 0.0019779030263974988, -0.00023732469292807795, -2.6270620411812467e-05,
-        2.7142240463120673e-05, -9.580283544960067e-06, 2.0236966348769481e-06, -1.0868364837353963e-07,
-        -1.2203422747078329e-07, 6.5271028755011868e-08, -2.0262100416031917e-08, 4.4540256681013874e-09,
-        -7.0455598972709142e-10, 7.6651066260356348e-11, -5.1336947042880368e-12, 1.5913699480634263e-13),
+        -0.010033825435213329, 0.0019779030263974988, -0.00023732469292807795,
+        -2.6270620411812467e-05, 2.7142240463120673e-05, -9.580283544960067e-06,
+        2.0236966348769481e-06, -1.0868364837353963e-07, -1.2203422747078329e-07,
+        6.5271028755011868e-08, -2.0262100416031917e-08, 4.4540256681013874e-09,
+        -7.0455598972709142e-10, 7.6651066260356348e-11, -5.1336947042880368e-12,
+        1.5913699480634263e-13),
 }  # fmt: skip
 _ERF_END = {"f32": 4.0, "f64": 6.0}
-_TWO_OVER_ROOT_PI = {"f32": (1.12837923, -5.86353828e-08), "f64": (1.1283791670955126, 1.533545961316588e-17)}
+_TWO_OVER_ROOT_PI = {
+    "f32": (1.12837923, -5.86353828e-08),
+    "f64": (1.1283791670955126, 1.533545961316588e-17),
+}
 
 # roots
 
@@ -102,7 +107,9 @@ def _log_fixed(numerator, denominator, places):
 
 
 def _log_table():
-    """For each interval of the mantissa: 1/c to 8 bits, and log(c) as a multiple of 2**-42 and the rest."""
+    """For each interval of the mantissa: 1/c to 8 bits, and log(c) as a multiple of 2**-42 and the
+    rest.
+    """
     start = FORMATS["f64"].sqrt_half - (1023 << 52)
     inverses, high, low = [], [], []
     for k in range(_STEPS):
@@ -129,7 +136,9 @@ def _log_to_66_bits(b, x):
     step = b.cast((bits >> 46) & (_STEPS - 1), "i32")
     exponent = bits + (1023 << 52)
     e = b.bitcast((exponent >> 52) + b.bitcast(b.like(x, FORMATS["f64"].magic), "u64"), "f64")
-    e = e - b.select(small, b.like(x, FORMATS["f64"].magic + 1023 + 53), FORMATS["f64"].magic + 1023)
+    e = e - b.select(
+        small, b.like(x, FORMATS["f64"].magic + 1023 + 53), FORMATS["f64"].magic + 1023
+    )
     m = b.bitcast((bits & ((1 << 52) - 1)) + FORMATS["f64"].sqrt_half, "f64")
     p, r_error = product(b, m, b.lut(step, inverses, "f64"))
     r = p - 1
@@ -162,7 +171,9 @@ def _positive_pow_f32(b, x, y):
 
 
 def pow(b, x, y):
-    """x**y. Error < 1 ULP, with C99's forty special cases; ints by squaring, wrapping, and 0 for 1/x below 1."""
+    """x**y. Error < 1 ULP, with C99's forty special cases; ints by squaring, wrapping, and 0 for
+    1/x below 1.
+    """
     if x.kind != "f":
         return _integer_pow(b, x, y)
     a = b.fabs(x)
@@ -203,7 +214,11 @@ def _integer_pow(b, x, y):
     if bits < x.width - (x.kind == "i"):
         r = b.rare(y >= 1 << bits, r, _large_exponent, x, y)
     if x.kind == "i":
-        sign = b.select((x == -1) & ((y & 1) != 0), b.like(x, -1), b.select((x == 1) | (x == -1), b.like(x, 1), 0))
+        sign = b.select(
+            (x == -1) & ((y & 1) != 0),
+            b.like(x, -1),
+            b.select((x == 1) | (x == -1), b.like(x, 1), 0),
+        )
         r = b.select(y < 0, sign, r)
     return r
 
@@ -224,7 +239,7 @@ def erf(b, x):
     return b.select(x != x, x, y)
 
 
-op("cbrt", 1, "biuf", "float", expand=in_f64(cbrt), numpy="cbrt", ulp=1, cost=40, doc=cbrt.__doc__)
-op("hypot", 2, "biuf", "float", expand=hypot, numpy="hypot", ulp=1, cost=30, doc=hypot.__doc__)
+declare("cbrt", in_f64(cbrt), cost=40)
+declare("hypot", hypot, cost=30, arity=2)
 op("pow", 2, "iuf", expand=pow, numpy="pow", ulp=1, cost=100, doc=pow.__doc__)
-op("erf", 1, "biuf", "float", expand=erf, numpy="special.erf", ulp=1, cost=40, doc=erf.__doc__)
+declare("erf", erf, cost=40, numpy="special.erf")

@@ -1,8 +1,10 @@
-"""The builder that records an op's `expand` as primitives, and `expansion`, which caches the record.
+"""The builder that records an op's `expand` as primitives, and `expansion`, which caches the
+record.
 
-An emitter asks `expansion("exp", ("f32",), "f32")` and writes the returned list of Prims in its own language.
-Everything is typed by dtype short names; there is no implicit conversion, but for Python numbers, which take
-the dtype of the operand they meet. Equal instructions are recorded once and unused ones are dropped.
+An emitter asks `expansion("exp", ("f32",), "f32")` and writes the returned list of Prims in its own
+language. Everything is typed by dtype short names; there is no implicit conversion, but for Python
+numbers, which take the dtype of the operand they meet. Equal instructions are recorded once and
+unused ones are dropped.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from charl.core.dtypes import BY_SHORT
@@ -40,7 +42,9 @@ class Prim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """A straight-line program. Values 0..len(args)-1 are the operands, code[k] defines value len(args)+k."""
+    """A straight-line program. Values 0..len(args)-1 are the operands, code[k] defines value
+    len(args)+k.
+    """
 
     op: str
     args: tuple[str, ...]
@@ -87,9 +91,11 @@ def _constant(value, dtype: str):
 
 
 class Value:
-    """A value being recorded. Operators record primitives; `/` is for floats, `>>` keeps a signed int's sign."""
+    """A value being recorded. Operators record primitives; `/` is for floats, `>>` keeps a signed
+    int's sign.
+    """
 
-    __slots__ = ("b", "id", "dtype")
+    __slots__ = ("b", "dtype", "id")
     __hash__ = object.__hash__
 
     def __init__(self, b: Builder, id: int, dtype: str):
@@ -117,8 +123,9 @@ def _operator(op: str, swap: bool = False):
     return method
 
 
-for _name, _op in [("add", "add"), ("sub", "sub"), ("mul", "mul"), ("truediv", "div"), ("and", "and"),
-                   ("or", "or"), ("xor", "xor"), ("lshift", "shl"), ("rshift", "shr")]:  # fmt: skip
+_ARITHMETIC = {"truediv": "div", "lshift": "shl", "rshift": "shr"}
+for _name in ("add", "sub", "mul", "truediv", "and", "or", "xor", "lshift", "rshift"):
+    _op = _ARITHMETIC.get(_name, _name)
     setattr(Value, f"__{_name}__", _operator(_op))
     setattr(Value, f"__r{_name}__", _operator(_op, swap=True))
 for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
@@ -126,7 +133,9 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
 
 
 class Builder:
-    """Records primitives. `b.NAME(...)` expands the table op NAME in place, or else records the primitive NAME."""
+    """Records primitives. `b.NAME(...)` expands the table op NAME in place, or else records the
+    primitive NAME.
+    """
 
     def __init__(self, args: tuple[str, ...]):
         self.args = args
@@ -143,7 +152,9 @@ class Builder:
 
         def call(*operands):
             like = next(x.dtype for x in reversed(operands) if isinstance(x, Value))
-            return expand(self, *(x if isinstance(x, Value) else self.const(x, like) for x in operands))
+            return expand(
+                self, *(x if isinstance(x, Value) else self.const(x, like) for x in operands)
+            )
 
         return call
 
@@ -166,7 +177,9 @@ class Builder:
         return self.const(value, x.dtype)
 
     def prim(self, op: str, *operands) -> Value:
-        """The primitive `op`, whatever the table makes of that name. Checks arity, kinds and equal dtypes."""
+        """The primitive `op`, whatever the table makes of that name. Checks arity, kinds and equal
+        dtypes.
+        """
         row = PRIMITIVES[op]
         typed = operands[1:] if op == "select" else operands
         dtype = next((x.dtype for x in typed if isinstance(x, Value)), None)
@@ -175,16 +188,25 @@ class Builder:
         values = [x if isinstance(x, Value) else self.const(x, dtype) for x in operands]
         wrong = {x.dtype for x in values[len(operands) - len(typed) :]} != {dtype}
         half = dtype in HALVES and op != "select"
-        if wrong or half or KIND[dtype] not in row.kinds or (op == "select" and values[0].dtype != "b1"):
+        if (
+            wrong
+            or half
+            or KIND[dtype] not in row.kinds
+            or (op == "select" and values[0].dtype != "b1")
+        ):
             raise TypeError(f"{op}: does not take ({', '.join(x.dtype for x in values)})")
-        return self._record(op, "b1" if row.result == "bool" else dtype, tuple(x.id for x in values))
+        return self._record(
+            op, "b1" if row.result == "bool" else dtype, tuple(x.id for x in values)
+        )
 
     def select(self, condition: Value, x, y) -> Value:
         """condition ? x : y; both sides are computed."""
         return self.prim("select", condition, x, y)
 
     def cast(self, x: Value, dtype: str) -> Value:
-        """Conversion of value: float to int saturates and NaN gives 0, ints wrap, floats round once to even."""
+        """Conversion of value: float to int saturates and NaN gives 0, ints wrap, floats round once
+        to even.
+        """
         return x if x.dtype == dtype else self._record("cast", dtype, (x.id,))
 
     def bitcast(self, x: Value, dtype: str) -> Value:
@@ -199,13 +221,19 @@ class Builder:
             raise TypeError(f"lut: the index is {index.dtype}, must be i32")
         return self._record("lut", dtype, (index.id,), tuple(_constant(c, dtype) for c in table))
 
-    def rare(self, condition: Value, fast: Value, slow: Callable[..., Value], *operands: Value) -> Value:
-        """condition ? slow(b, *operands) : fast; emitters skip slow where no lane has the condition."""
+    def rare(
+        self, condition: Value, fast: Value, slow: Callable[..., Value], *operands: Value
+    ) -> Value:
+        """condition ? slow(b, *operands) : fast; emitters skip slow where no lane has the
+        condition.
+        """
         b = Builder(tuple(x.dtype for x in operands))
         attr = b.finish(slow.__name__.strip("_"), slow(b, *b.operands))
         if attr.dtype != fast.dtype or condition.dtype != "b1":
             raise TypeError(f"rare: {attr.dtype} in place of {fast.dtype}")
-        return self._record("rare", fast.dtype, (condition.id, fast.id, *(x.id for x in operands)), attr)
+        return self._record(
+            "rare", fast.dtype, (condition.id, fast.id, *(x.id for x in operands)), attr
+        )
 
     def finish(self, op: str, result: Value) -> Expansion:
         """The record without the instructions that `result` does not need."""
@@ -223,12 +251,13 @@ class Builder:
         return Expansion(op, self.args, tuple(code), number[result.id])
 
 
-@lru_cache(maxsize=None)
+@cache
 def expansion(op: str, args: tuple[str, ...], result: str) -> Expansion:
-    """The primitives of `op` (a table op or a primitive) on operands of dtypes `args`, with result dtype `result`.
+    """The primitives of `op` (a table op or a primitive) on operands of dtypes `args`, with result
+    dtype `result`.
 
-    f16 and bf16 are computed in f32: operands are cast, and the result is rounded back. Raises TypeError where
-    the op does not take these dtypes.
+    f16 and bf16 are computed in f32: operands are cast, and the result is rounded back. Raises
+    TypeError where the op does not take these dtypes.
     """
     row = OPS[op]
     if len(args) != row.arity:

@@ -1,14 +1,13 @@
 """Sine, cosine and tangent, for f32 and f64, with correct reduction of arguments of any size.
 
-|x| up to a bound is reduced by subtracting n * pi/2, with pi/2 in three parts; larger ones are rare and are
-multiplied by the bits of 2/pi that matter (Payne and Hanek), in integers.
+|x| up to a bound is reduced by subtracting n * pi/2, with pi/2 in three parts; larger ones are rare
+and are multiplied by the bits of 2/pi that matter (Payne and Hanek), in integers.
 """
 
-from charl.ops.floats import FORMATS, INF, horner, product, two_sum, whole
-from charl.ops.table import op
+from charl.ops.floats import FORMATS, INF, declare, horner, product, two_sum, whole
 
-# (r - sin(r)) / r**3 and (cos(r) - 1 + r*r/2) / r**4 in z = r*r, |r| <= pi/4; errors of sin 2**-28, 2**-58, of cos
-# 2**-33, 2**-64
+# (r - sin(r)) / r**3 and (cos(r) - 1 + r*r/2) / r**4 in z = r*r, |r| <= pi/4; errors of sin 2**-28,
+# 2**-58, of cos 2**-33, 2**-64
 SIN = {
     "f32": (0.166666552, -0.0083321901, 0.000195184082),
     "f64": (0.16666666666666632, -0.0083333333333224582, 0.00019841269829817026,
@@ -33,7 +32,9 @@ _LARGE = {"f32": 2.0**16, "f64": 2.0**30}
 
 
 def _reduce(b, x):
-    """x = n * pi/2 + r - d, |r| <= pi/4 or so, |d| at most half an ULP of r: (n as in `whole`, r, d)."""
+    """x = n * pi/2 + r - d, |r| <= pi/4 or so, |d| at most half an ULP of r: (n as in `whole`, r,
+    d).
+    """
     f = FORMATS[x.dtype]
     t = b.fma(x, 0.6366197723675814, f.magic)
     n = t - f.magic
@@ -46,9 +47,11 @@ def _reduce(b, x):
 
 
 def _window(b, bits):
-    """Words of 2/pi around x, whose exponent field and mantissa are in `bits`: (mantissa as u64, shift, 32-bit words).
+    """Words of 2/pi around x, whose exponent field and mantissa are in `bits`: (mantissa as u64,
+    shift, 32-bit words).
 
-    The first word holds at bit 31 - shift the bit of 2/pi that times the mantissa's last counts as 2 turns' quarters.
+    The first word holds at bit 31 - shift the bit of 2/pi that times the mantissa's last counts as
+    2 turns' quarters.
     """
     f = FORMATS["f32" if bits.dtype == "u32" else "f64"]
     m = b.cast((bits & ((1 << f.mantissa) - 1)) | (1 << f.mantissa), "u64")
@@ -59,7 +62,9 @@ def _window(b, bits):
 
 
 def _quadrant(p):
-    """Splits a fraction with two bits before the point into the nearest integer and the (signed) rest."""
+    """Splits a fraction with two bits before the point into the nearest integer and the (signed)
+    rest.
+    """
     q = (p + (1 << 61)) >> 62
     return q, p - (q << 62)
 
@@ -175,6 +180,6 @@ def tan(b, x):
     return b.rare(b.fabs(x) > _LARGE[x.dtype], _slope(b, *_reduce(b, x)), _large_tan, x)
 
 
-op("sin", 1, "biuf", "float", expand=sin, numpy="sin", ulp=1, cost=25, doc=sin.__doc__)
-op("cos", 1, "biuf", "float", expand=cos, numpy="cos", ulp=1, cost=25, doc=cos.__doc__)
-op("tan", 1, "biuf", "float", expand=tan, numpy="tan", ulp=1, cost=50, doc=tan.__doc__)
+declare("sin", sin, cost=25)
+declare("cos", cos, cost=25)
+declare("tan", tan, cost=50)

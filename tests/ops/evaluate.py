@@ -1,4 +1,4 @@
-"""Evaluates Expansions with numpy alone: an oracle for the emitters, independent of both of them."""
+"""Evaluates Expansions with numpy alone: an oracle for the emitters, independent of them."""
 
 import ctypes
 import ctypes.util
@@ -9,7 +9,10 @@ import numpy as np
 from charl.core.dtypes import BY_SHORT
 from charl.ops.trace import Expansion
 
-NUMPY = {d.short: np.dtype(d.name if d.short != "bf16" else ml_dtypes.bfloat16) for d in BY_SHORT.values()}
+NUMPY = {
+    d.short: np.dtype(d.name if d.short != "bf16" else ml_dtypes.bfloat16)
+    for d in BY_SHORT.values()
+}
 _libm = ctypes.CDLL(ctypes.util.find_library("m"))
 _fma = {}
 for _short, _name, _c in (("f32", "fmaf", ctypes.c_float), ("f64", "fma", ctypes.c_double)):
@@ -19,7 +22,9 @@ for _short, _name, _c in (("f32", "fmaf", ctypes.c_float), ("f64", "fma", ctypes
 
 
 def fma(x, y, z):
-    """Correctly rounded x * y + z. f32 in f64 (rounded to odd, so that only one rounding shows); f64 by libm."""
+    """Correctly rounded x * y + z. f32 in f64 (rounded to odd, so that only one rounding shows);
+    f64 by libm.
+    """
     if x.dtype == np.float64:
         return _fma["f64"](x, y, z).astype(np.float64)
     product = x.astype(np.float64) * y  # exact
@@ -30,7 +35,9 @@ def fma(x, y, z):
     bits = np.atleast_1d(s).view(np.int64)
     finite = np.isfinite(s) & (error != 0) & (bits & 1 == 0)
     toward = np.where((error > 0) == (s > 0), 1, -1)
-    return np.where(finite, bits + toward, bits).view(np.float64).reshape(s.shape).astype(np.float32)
+    return (
+        np.where(finite, bits + toward, bits).view(np.float64).reshape(s.shape).astype(np.float32)
+    )
 
 
 def cast(x, dtype):
@@ -42,10 +49,21 @@ def cast(x, dtype):
     if kind in "iu" and x.dtype.kind not in "iub":
         x = x.astype(np.float64)
         info = np.iinfo(target)
-        inside = (x > info.min - 1.0) & (x < info.max + 1.0) if target.itemsize < 8 else (x >= float(info.min)) & (x < float(info.max))
+        inside = (
+            (x > info.min - 1.0) & (x < info.max + 1.0)
+            if target.itemsize < 8
+            else (x >= float(info.min)) & (x < float(info.max))
+        )
         y = np.where(inside, x, 0).astype(target)
-        return np.where(inside, y, np.where(np.isnan(x), 0, np.where(x > 0, info.max, info.min))).astype(target)
-    if dtype == "bf16" and x.dtype.itemsize > 4 or dtype in ("bf16", "f16") and x.dtype.kind in "iu":
+        return np.where(
+            inside, y, np.where(np.isnan(x), 0, np.where(x > 0, info.max, info.min))
+        ).astype(target)
+    if (
+        dtype == "bf16"
+        and x.dtype.itemsize > 4
+        or dtype in ("bf16", "f16")
+        and x.dtype.kind in "iu"
+    ):
         x = _round_to_odd(x)
     return x.astype(target)
 
@@ -62,8 +80,10 @@ def _round_to_odd(x):
 
 
 _BINARY = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "frem": np.fmod, "copysign": np.copysign,
-    "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "shl": np.left_shift, "shr": np.right_shift,
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "frem": np.fmod,
+    "copysign": np.copysign,
+    "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "shl": np.left_shift,
+    "shr": np.right_shift,
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
     "ge": np.greater_equal, "neg": np.negative, "sqrt": np.sqrt, "fabs": np.abs, "rint": np.rint,
     "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "fma": fma, "select": np.where,

@@ -17,7 +17,24 @@ def specials(dtype):
         return np.array([False, True])
     if kind in "iu":
         info = np.iinfo(target)
-        picks = [0, 1, 2, 3, 7, 8, 15, 16, 31, 32, 63, 64, info.max, info.max - 1, info.min, info.min + 1]
+        picks = [
+            0,
+            1,
+            2,
+            3,
+            7,
+            8,
+            15,
+            16,
+            31,
+            32,
+            63,
+            64,
+            info.max,
+            info.max - 1,
+            info.min,
+            info.min + 1,
+        ]
         return np.array(picks + ([-1, -2, -3, -7, -64] if kind == "i" else []), dtype=target)
     bits = np.dtype(f"u{target.itemsize}")
     tiny = np.array([1, 2, 3], bits).view(target)

@@ -19,7 +19,9 @@ EXACT = [
 
 
 def reference(name, xs):
-    """NumPy's answer with our rules for what NumPy leaves open. bfloat16 is computed in float32 and rounded."""
+    """NumPy's answer with our rules for what NumPy leaves open. bfloat16 is computed in float32 and
+    rounded.
+    """
     dtype = xs[0].dtype
     if dtype == NUMPY["bf16"] and name not in ("nextafter", "positive"):
         y = np.asarray(reference(name, [x.astype(np.float32) for x in xs]))
@@ -27,7 +29,9 @@ def reference(name, xs):
     if name == "clip":
         return np.minimum(np.maximum(xs[0], xs[1]), xs[2])
     if name == "reciprocal" and dtype.kind in "iu":
-        return np.where(xs[0] == 0, dtype.type(0), np.reciprocal(np.where(xs[0] == 0, dtype.type(1), xs[0])))
+        return np.where(
+            xs[0] == 0, dtype.type(0), np.reciprocal(np.where(xs[0] == 0, dtype.type(1), xs[0]))
+        )
     if name == "signbit" and dtype.kind in "biu":
         return xs[0] < 0
     if name == "abs" and dtype.kind == "b":
@@ -36,9 +40,14 @@ def reference(name, xs):
 
 
 def open_cases(name, xs):
-    """Where NumPy's own loops differ among themselves: the sign of max(0, -0), and of equal arguments."""
+    """Where NumPy's own loops differ among themselves: the sign of max(0, -0), and of equal
+    arguments.
+    """
     if name in ("maximum", "minimum", "clip") and xs[0].dtype.kind not in "biu":
-        return np.logical_and.reduce([(x == 0) | (x != x) for x in xs]) | sum((x == 0) for x in xs) >= 2
+        return (
+            np.logical_and.reduce([(x == 0) | (x != x) for x in xs]) | sum((x == 0) for x in xs)
+            >= 2
+        )
     if name == "nextafter":
         return (xs[0] == 0) & (xs[1] == 0)
     return np.zeros(len(xs[0]), bool)
@@ -60,7 +69,9 @@ def test_numpy_agrees(key):
 @pytest.mark.parametrize("dtype", ["b1", "i32", "f16", "bf16", "f64"])
 def test_where(dtype):
     c, x, y = operands(("b1", dtype, dtype))
-    assert same_bits(evaluate(expansion("where", ("b1", dtype, dtype), dtype), c, x, y), np.where(c, x, y)).all()
+    assert same_bits(
+        evaluate(expansion("where", ("b1", dtype, dtype), dtype), c, x, y), np.where(c, x, y)
+    ).all()
 
 
 @pytest.mark.parametrize("name", ["left_shift", "right_shift"])
@@ -76,11 +87,16 @@ def test_shifts_out_of_range(name, dtype):
 
 
 def test_philox_is_random123s():
-    """Known answers: Random123's kat_vectors, philox4x32-10 (counter and key all zero), and the fields' places."""
+    """Known answers: Random123's kat_vectors, philox4x32-10 (counter and key all zero), and the
+    fields' places.
+    """
     e = expansion("philox", ("u64", "u64"), "u64")
     zero = np.zeros(1, np.uint64)
     assert evaluate(e, zero, zero)[0] == 0x6627E8D5 | 0xE169C58D << 32
-    counter, key = np.array([2**64 - 1, 0x85A308D3243F6A88], np.uint64), np.array([5, 0x299F31D0A4093822], np.uint64)
+    counter, key = (
+        np.array([2**64 - 1, 0x85A308D3243F6A88], np.uint64),
+        np.array([5, 0x299F31D0A4093822], np.uint64),
+    )
     for c, k, got in zip(counter.tolist(), key.tolist(), evaluate(e, counter, key).tolist()):
         w, (k0, k1) = [c & 0xFFFFFFFF, c >> 32, 0, 0], (k & 0xFFFFFFFF, k >> 32)
         for _ in range(10):
