@@ -154,6 +154,7 @@ class BuildExt(build_ext):
             for objects in threads.map(compile_one, csrc):
                 ext.extra_objects = [*ext.extra_objects, *objects]
         ext.extra_compile_args = [*CYTHON_CFLAGS, *flags]
+        ext.depends = [*depends, *csrc]  # or else a change of these alone would not be linked
         super().build_extension(ext)
 
 
