@@ -6,6 +6,7 @@ worked out ahead of it, whatever arithmetic it takes.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,7 +14,8 @@ from charl.codegen.host import Host
 from charl.codegen.memory import Memory
 from charl.codegen.text import MEMORY, REGISTER, Code, Module, iota, literal, splat, vector
 from charl.core.dtypes import BY_SHORT
-from charl.schedule.kernel import COLUMNS, LANES, Access, Instr, Int, Kernel, P, Stage
+from charl.ops.trace import Expansion, expansion
+from charl.schedule.kernel import COLUMNS, LANES, Access, Instr, Int, Kernel, P
 
 # Offsets in charl_launch_t; tests/codegen compares them with csrc/charl.h.
 LAUNCH = {"buffers": 0, "params": 8, "scratch": 16, "site": 32, "index": 40, "extent": 48}
@@ -43,6 +45,8 @@ class Region:
     mask: str | None
     outer: list[str]
     inner: str | None = None  # None in a stage that does not loop
+    stage: int = 0
+    first_column: str = "0"  # column order: where the group starts
     fixed: dict = field(default_factory=dict)
     splats: dict = field(default_factory=dict)  # of scalars that the body makes
 
@@ -60,6 +64,7 @@ class Body:
         self.values: dict[int, Operand] = {}
         self.cells: dict[object, str] = {}  # variables of the function
         self.dtypes = [i.dtype for s in kernel.stages for i in s.body]
+        self.starts = [0, *itertools.accumulate(len(s.body) for s in kernel.stages)]
         self.width = 1
 
     # -- what entry defines ------------------------------------------------------------------------------------------
@@ -186,6 +191,10 @@ class Body:
             return at.fixed[key]
         return f"<{', '.join(f'i64 {k * stride}' for k in range(at.width))}>"
 
+    def column_of(self, code: Code, at: Region) -> str:
+        """Column order: the strip's first column, counted from that of the group."""
+        return code.op(f"sub i64 {at.outer[-1]}, {at.first_column}")
+
     # -- operands --------------------------------------------------------------------------------------------------------
 
     def spread(self, at: Region, x: Operand) -> str:
@@ -203,6 +212,9 @@ class Body:
             seen[key] = code.op(f"shufflevector {full} {one}, {full} poison, <{at.width} x i32> zeroinitializer")
         return seen[key]
 
+    def value(self, at: Region, number: int) -> Operand:
+        return self.values[number]
+
     def uniform(self, at: Region, number: int, args: list[Operand], make) -> Operand | None:
         """`make(code)` as a scalar, if no operand is wide; ahead of the loop if all operands are."""
         if any(x.wide for x in args):
@@ -217,16 +229,16 @@ class Body:
 
     # -- instructions ------------------------------------------------------------------------------------------------------
 
-    def stage(self, at: Region, stage: Stage, first: int) -> None:
-        """One copy of the stage's body; its values are numbered from `first`."""
-        for number, instr in enumerate(stage.body, first):
+    def stage(self, at: Region) -> None:
+        """One copy of the stage's body."""
+        for number, instr in enumerate(self.kernel.stages[at.stage].body, self.starts[at.stage]):
             write = getattr(self, f"_{instr.op}", None) if instr.op in _OWN else self._table
             value = write(at, number, instr)
             if value is not None:
                 self.values[number] = value
 
     def _table(self, at, number, instr):
-        args = [self.values[a] for a in instr.args]
+        args = [self.value(at, a) for a in instr.args]
         kinds = tuple(x.dtype for x in args)
 
         def make(code: Code, width: int = 1) -> str:
@@ -277,7 +289,7 @@ class Body:
     def _load_where(self, at, instr, pointer, trip, lane):
         """Lanes whose predicate is false read nothing and give 0."""
         code, dtype, width = at.code, instr.dtype, at.width
-        predicate = self.values[instr.args[0]]
+        predicate = self.value(at, instr.args[0])
         pointer = self._at(at, code, dtype, pointer, trip)
         if width > 1 and (predicate.wide or lane != 0):
             mask = self.spread(at, predicate)
@@ -296,7 +308,7 @@ class Body:
 
     def _gather(self, at, number, instr):
         access, stride = instr.attr
-        index, dtype = self.values[instr.args[0]], instr.dtype
+        index, dtype = self.value(at, instr.args[0]), instr.dtype
         trip, lane = self.strides(at, access.strides)
         pointer = self.base(at, access)
         if not index.wide:
@@ -322,7 +334,7 @@ class Body:
 
     def _store(self, at, number, instr):
         access, dtype, code = instr.attr, instr.dtype, at.code
-        value = self.values[instr.args[0]]
+        value = self.value(at, instr.args[0])
         trip, lane = self.strides(at, access.strides)
         pointer = self._at(at, code, dtype, self.base(at, access), trip)
         if at.width == 1 or (lane == 0 and not value.wide):
@@ -348,7 +360,7 @@ class Body:
         return Operand(text, "i64", True, False)
 
     def _wrap(self, at, number, instr):
-        x = self.values[instr.args[0]]
+        x = self.value(at, instr.args[0])
         extent, site = instr.attr
 
         def make(code: Code) -> str:
@@ -382,7 +394,7 @@ class Body:
         return moved
 
     def _keep(self, at, number, instr):
-        value = self.spread(at, self.values[instr.args[0]])
+        value = self.spread(at, self.value(at, instr.args[0]))
         mask = None if self.column else at.mask
         self.ops.store(at.code, instr.dtype, value, self._slot_at(at, instr), at.width, mask)
 
@@ -394,7 +406,8 @@ class Body:
     def _slot_at(self, at, instr):
         elements = at.inner
         if self.column:
-            elements = at.code.op(f"mul i64 {at.inner}, {at.width}")
+            row = at.code.op(f"mul i64 {at.inner}, {COLUMNS}")
+            elements = at.code.op(f"add i64 {row}, {self.column_of(at.code, at)}")
         return self.shift(at.code, self.kernel.slots[instr.attr], self.slot(instr.attr), elements)
 
     def _reduce(self, at, number, instr):
@@ -413,7 +426,7 @@ class Body:
 
     def _scan(self, at, number, instr):
         code, dtype = at.code, instr.dtype
-        value = self.spread(at, self.values[instr.args[0]])
+        value = self.spread(at, self.value(at, instr.args[0]))
         element = MEMORY[dtype]
         if self.column:
             cell = self.cell(("scan", number), vector(element, self.width))
@@ -431,6 +444,13 @@ class Body:
             out = code.op(f"insertelement {full} {out}, {one} {total}, i64 {lane}")
         self.ops.store_one(code, dtype, total, cell)
         return Operand(out, dtype, True, False)
+
+
+def expansion_of(instr: Instr, dtypes: list[str]) -> Expansion | None:
+    """The primitives of an instruction that is a table op."""
+    if instr.op in _OWN:
+        return None
+    return expansion(instr.op, tuple(dtypes[a] for a in instr.args), instr.dtype)
 
 
 _OWN = ("load", "store", "gather", "index", "const", "param", "wrap", "keep", "kept", "reduce", "scan")

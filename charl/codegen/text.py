@@ -152,6 +152,14 @@ class Code:
         self.lines += inside.lines
         self.begin(done)
 
+    def repeat(self, body) -> None:
+        """`body(code)`, which returns whether to do it again."""
+        head, done = self.module.name("loop"), self.module.name("done")
+        self.do(f"br label %{head}")
+        self.begin(head)
+        self.branch(body(self), head, done)
+        self.begin(done)
+
     def when(self, condition: str, body) -> None:
         """`body(code)` where the condition holds."""
         then, done = self.module.name("then"), self.module.name("done")

@@ -1,0 +1,189 @@
+"""Kernels in column order: the lanes are neighbours along the last outer axis, the loop runs down the columns.
+
+    groups        of units that are neighbours: up to GROUP blocks of columns, so that whole stretches of a row are read
+      stage       one after the other, for all columns of the group
+        chunk     STEPS steps down, after which a chunk's sums go into the totals
+          pass    PASS steps down
+            strip one vector of columns, with its sums in registers
+
+Between passes, the sums, and between stages, the values that later stages use, lie in memory: one a column of the group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from charl.codegen.body import Operand, Region
+from charl.codegen.host import Host
+from charl.codegen.loops import Loops
+from charl.codegen.text import MEMORY, Code
+from charl.core.dtypes import BY_SHORT
+from charl.schedule.kernel import COLUMNS, LANES, STEPS, Instr, Kernel
+
+GROUP = 16  # blocks of columns at most
+PASS = 8  # steps down that are taken together; divides STEPS. More streams than that defeat the prefetcher: a third
+# of the bandwidth at 32, and 2 cost as much in loads and stores of sums
+GROUP_BYTES = 32768  # for the values of all columns
+
+
+class Columns(Loops):
+    """Writes one Kernel of order "column"."""
+
+    most_lanes = LANES
+    lane_axis = -2
+
+    def __init__(self, kernel: Kernel, host: Host, tier: str):
+        self.lane_axis = len(kernel.outer) - 1
+        super().__init__(kernel, host, tier)
+        self.crossing = self._crossing()
+        each = sum(BY_SHORT[self.dtypes[n]].itemsize for n in self.crossing)
+        self.blocks = max(1, min(GROUP, GROUP_BYTES // (COLUMNS * max(1, each))))
+        if kernel.slots:
+            self.blocks = 1  # a slot has room for one
+
+    def _crossing(self) -> set[int]:
+        """Numbers of the reductions, the scans, and the row values that a later stage uses."""
+        made: dict[int, int] = {}
+        crossing, number = set(), 0
+        for at, stage in enumerate(self.kernel.stages):
+            for instr in stage.body:
+                crossing |= {a for a in instr.args if a in made and made[a] != at}
+                if instr.op in ("reduce", "scan"):
+                    crossing.add(number)
+                if instr.op == "reduce" or not (stage.loop or instr.op in ("const", "param")):
+                    made[number] = at
+                number += 1
+        return crossing
+
+    def _array(self, name: str, number: int) -> str:
+        """One value a column of the group."""
+        return self.cell((name, "of columns", number), f"[{self.blocks * COLUMNS} x {MEMORY[self.dtypes[number]]}]")
+
+    # -- groups of units -----------------------------------------------------------------------------------------------
+
+    def units(self, code: Code) -> None:
+        extents = [self.int(axis.extent) for axis in self.kernel.outer]
+        columns = extents[-1]
+        extents[-1] = code.op(f"sdiv i64 {code.op(f'add i64 {columns}, {COLUMNS - 1}')}, {COLUMNS}")
+
+        def run(c: Code) -> None:
+            cells = self.indices(c, extents)
+            now = self.cell("unit", "i64")
+            c.do(f"store i64 %begin, ptr {now}")
+
+            def group(c: Code) -> str:
+                unit = c.op(f"load i64, ptr {now}")
+                at = [c.op(f"load i64, ptr {cell}") for cell in cells]
+                left = self.least(c, c.op(f"sub i64 %end, {unit}"), c.op(f"sub i64 {extents[-1]}, {at[-1]}"))
+                blocks = self.least(c, left, str(self.blocks))
+                start = c.op(f"mul i64 {at[-1]}, {COLUMNS}")
+                stop = c.op(f"add i64 {start}, {c.op(f'mul i64 {blocks}, {COLUMNS}')}")
+                self._group(c, at[:-1], start, self.least(c, stop, columns))
+                self.count(c, cells, at, extents, blocks)
+                following = c.op(f"add i64 {unit}, {blocks}")
+                c.do(f"store i64 {following}, ptr {now}")
+                return c.op(f"icmp slt i64 {following}, %end")
+
+            c.repeat(group)
+
+        code.when(code.op("icmp slt i64 %begin, %end"), run)
+
+    def _group(self, code: Code, outer: list[str], start: str, stop: str) -> None:
+        """All stages for the columns from start to stop."""
+        first, last = self.range(code, [*outer, start])
+        for number, stage in enumerate(self.kernel.stages):
+            if stage.loop:
+                self._looping(code, number, outer, start, stop, first, last)
+            else:
+                self.vectors(code, start, stop, lambda c, column, mask: (
+                    self._once(c, number, outer, start, column, mask)))  # fmt: skip
+
+    def _once(self, code, stage, outer, start, column, mask):
+        at = self._region(code, code, stage, [*outer, column], mask, start)
+        self.stage(at)
+        for n in range(self.starts[stage], self.starts[stage + 1]):
+            if n in self.crossing:
+                value = self.spread(at, self.values[n])
+                self.ops.store(code, self.dtypes[n], value, self._place(code, at, "column", n), self.width, None)
+
+    # -- a stage that loops --------------------------------------------------------------------------------------------
+
+    def _looping(self, code, stage, outer, start, stop, first, last):
+        sums, scans = (self.folds(stage, op) for op in ("reduce", "scan"))
+
+        def strips(c: Code, body) -> None:
+            """`body(code, at, ...)` for each vector of columns; lanes past the last column are computed too."""
+            c.loop(start, stop, self.width, lambda c, column: (
+                body(c, self._region(c, c, stage, [*outer, column], None, start))))  # fmt: skip
+
+        def clear(c: Code, at: Region, name: str, folds) -> None:
+            for n, instr in folds:
+                self.clear(c, self._place(c, at, name, n), instr, self.width)
+
+        def merge(c: Code, at: Region) -> None:
+            for n, instr in sums:
+                total, chunk = (self._place(c, at, name, n) for name in ("column", "chunk"))
+                self.merge(c, instr, total, chunk, self.width)
+
+        def down(c: Code, p: str, end: str) -> None:
+            """A pass of a few steps over all columns."""
+            after = self.least(c, c.op(f"add i64 {p}, {PASS}"), end)
+            self.vectors(c, start, stop, lambda s, column, mask: (
+                self._strip(s, stage, [*outer, column], start, mask, p, after)))  # fmt: skip
+
+        def chunk(c: Code, p: str) -> None:
+            end = self.least(c, c.op(f"add i64 {p}, {STEPS}"), last)
+            strips(c, lambda c, at: clear(c, at, "chunk", sums))
+            c.loop(p, end, PASS, lambda c, p: down(c, p, end))
+            strips(c, merge)
+
+        if sums or scans:
+            strips(code, lambda c, at: clear(c, at, "column", [*sums, *scans]))
+        if sums:
+            code.loop(first, last, STEPS, chunk)
+        else:
+            code.loop(first, last, PASS, lambda c, p: down(c, p, last))
+
+    def _strip(self, code, stage, outer, start, mask, first, last):
+        """A pass over one vector of columns."""
+        folds = [("chunk", n, i) for n, i in self.folds(stage, "reduce")]
+        folds += [("column", n, i) for n, i in self.folds(stage, "scan")]
+
+        def walk(before: Code, rest: Code) -> None:
+            at = self._region(rest, before, stage, outer, mask, start)
+            for name, n, instr in folds:
+                self._copy(rest, instr, self._place(rest, at, name, n), self._cell(n, instr))
+            rest.loop(first, last, 1, lambda c, p: self.stage(replace(at, code=c, inner=p, splats={})))
+            for name, n, instr in folds:
+                self._copy(rest, instr, self._cell(n, instr), self._place(rest, at, name, n))
+
+        self.hoisted(code, walk)
+
+    def _cell(self, number: int, instr: Instr) -> str:
+        """What the body folds into."""
+        return self.vector_cell("chunk" if instr.op == "reduce" else "scan", number, instr, self.width)
+
+    def _copy(self, code: Code, instr: Instr, source: str, target: str) -> None:
+        value = self.ops.load(code, instr.dtype, source, self.width, None)
+        self.ops.store(code, instr.dtype, value, target, self.width, None)
+
+    # -- values of columns ---------------------------------------------------------------------------------------------
+
+    def _region(self, code, before, stage, outer, mask, start) -> Region:
+        return Region(code, before, self.width, mask, outer, first_column=start, stage=stage)
+
+    def _place(self, code: Code, at: Region, name: str, number: int) -> str:
+        """Where the value of the strip's columns is kept."""
+        array = self._array(name, number)
+        return self.shift(code, self.dtypes[number], array, self.column_of(code, at))
+
+    def value(self, at: Region, number: int) -> Operand:
+        """A value of an earlier stage comes from memory."""
+        if number not in self.crossing or number >= self.starts[at.stage]:
+            return super().value(at, number)
+        key = ("crossing", number)
+        if key not in at.fixed:
+            place = self._place(at.before, at, "column", number)
+            dtype = self.dtypes[number]
+            at.fixed[key] = self.ops.load(at.before, dtype, place, self.width, None)
+        return Operand(at.fixed[key], self.dtypes[number], True, True)

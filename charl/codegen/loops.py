@@ -1,0 +1,157 @@
+"""What walks of rows and of columns have in common: units, vectors with masks, blocks, and what surrounds a reduction.
+
+Sums of one chunk lie in a "chunk" cell, sums of chunks in a "total" cell.
+"""
+
+from __future__ import annotations
+
+from charl.codegen.body import Body, expansion_of
+from charl.codegen.host import Host
+from charl.codegen.text import MEMORY, Code, iota, vector
+from charl.core.dtypes import BY_SHORT
+from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK, Instr, Kernel
+
+# Bodies of at most so many primitives are walked 4 (or 2) vectors at a time: more would spill registers.
+WIDE = {"quick": (6, 12), "full": (16, 40)}
+FAR = 4  # cost of a load of elements that are not consecutive
+
+
+class Loops(Body):
+    """Writes one Kernel. Rows and Columns say how an outer index is walked."""
+
+    most_lanes = 0  # of a vector
+
+    def __init__(self, kernel: Kernel, host: Host, tier: str):
+        super().__init__(kernel, host)
+        self.width = self._lanes_of(tier)
+        native = all(host.native_mask(BY_SHORT[a.dtype].itemsize) for a in kernel.args)
+        self.split = tier == "full" or not native  # whole vectors apart from the tail
+
+    def text(self) -> str:
+        """The module."""
+        code = Code(self.module, "start")
+        self.units(code)
+        code.do("ret i32 0")
+        attributes = f'nounwind "prefer-vector-width"="{8 * self.host.vector_bytes}"'
+        head = f"define i32 @kernel(ptr %launch, i64 %begin, i64 %end) {attributes} {{"
+        lines = [head, "entry:", *self.entry.lines, "  br label %start", "start:", *code.lines, "}"]
+        return self.module.text("\n".join(lines))
+
+    def units(self, code: Code) -> None:
+        raise NotImplementedError
+
+    def _lanes_of(self, tier: str) -> int:
+        """Lanes of a vector: registers of the widest dtype computed in, several where the body is short."""
+        widest, cost = 1, 0
+        for number, instr in enumerate(i for s in self.kernel.stages for i in s.body):
+            if instr.op in ("const", "param"):
+                continue
+            found = expansion_of(instr, self.dtypes)
+            cost += self._cost(instr) if found is None else sum(p.op != "const" for p in found.code)
+            for dtype in (self.dtypes[number], *(found.dtypes if found else ())):
+                widest = max(widest, BY_SHORT[dtype].itemsize)
+        factor = next((f for f, most in zip((4, 2), WIDE[tier]) if cost <= most), 1)
+        return max(2, min(self.most_lanes, self.host.vector_bytes // widest * factor))
+
+    def _cost(self, instr: Instr) -> int:
+        if instr.op == "load":
+            lane = instr.attr.strides[self.lane_axis] if instr.attr.strides else 0
+            return 1 if lane in (0, 1) else FAR
+        return FAR if instr.op == "gather" else 1
+
+    # -- outer axes ----------------------------------------------------------------------------------------------------
+
+    def indices(self, code: Code, extents: list[str]) -> list[str]:
+        """Cells that hold the outer indices of unit %begin."""
+        cells = [self.cell(("axis", k), "i64") for k in range(len(extents))]
+        rest = "%begin"
+        for cell, extent in reversed(list(zip(cells[1:], extents[1:]))):
+            quotient = code.op(f"udiv i64 {rest}, {extent}")
+            used = code.op(f"mul i64 {quotient}, {extent}")
+            code.do(f"store i64 {code.op(f'sub i64 {rest}, {used}')}, ptr {cell}")
+            rest = quotient
+        code.do(f"store i64 {rest}, ptr {cells[0]}")
+        return cells
+
+    def count(self, code: Code, cells: list[str], at: list[str], extents: list[str], step: str) -> None:
+        """Moves the indices `step` units on, which does not reach beyond the last axis's end."""
+        following = code.op(f"add i64 {at[-1]}, {step}")
+        for k in range(len(cells) - 1, -1, -1):
+            carry = code.op(f"icmp eq i64 {following}, {extents[k]}")
+            code.do(f"store i64 {code.op(f'select i1 {carry}, i64 0, i64 {following}')}, ptr {cells[k]}")
+            if k:
+                following = code.op(f"add i64 {at[k - 1]}, {code.op(f'zext i1 {carry} to i64')}")
+
+    def range(self, code: Code, outer: list[str]) -> tuple[str, str]:
+        """The first p of the inner axis and the end: all of it, or one block."""
+        if self.kernel.inner is None:
+            return "0", "0"
+        extent = self.int(self.kernel.inner.extent)
+        if self.kernel.block is None:
+            return "0", extent
+        size = COLUMN_BLOCK if self.column else ROW_BLOCK
+        first = code.op(f"mul i64 {outer[self.kernel.block]}, {size}")
+        return first, self.least(code, code.op(f"add i64 {first}, {size}"), extent)
+
+    # -- loops ---------------------------------------------------------------------------------------------------------
+
+    def least(self, code: Code, a: str, b: str) -> str:
+        return code.call("llvm.smin.i64", "i64", ("i64", a), ("i64", b))
+
+    def hoisted(self, code: Code, body) -> None:
+        """`body(before, rest)`; what goes into `before`, at any time, runs ahead of `rest`."""
+        before, rest = Code(self.module, code.label), Code(self.module, self.module.name("walk"))
+        start = rest.label
+        body(before, rest)
+        code.lines += [*before.lines, f"  br label %{start}", f"{start}:", *rest.lines]
+        code.label = rest.label
+
+    def vectors(self, code: Code, first: str, last: str, body) -> None:
+        """`body(code, index, mask)` for index first, first + width, ... below last."""
+
+        def masked(c: Code, index: str) -> None:
+            left = self.least(c, c.op(f"sub i64 {last}, {index}"), str(self.width))
+            body(c, index, self._mask(c, c.op(f"trunc i64 {left} to i32")))
+
+        if not self.split:
+            code.loop(first, last, self.width, masked)
+            return
+        length = code.op(f"sub i64 {last}, {first}")
+        stop = self.plus(code, first, code.op(f"and i64 {length}, {-self.width}"))
+        code.loop(first, stop, self.width, lambda c, i: body(c, i, None))
+        code.when(code.op(f"icmp slt i64 {stop}, {last}"), lambda c: masked(c, stop))
+
+    def _mask(self, code: Code, count: str) -> str:
+        """The first `count` (i32) lanes."""
+        full = vector("i32", self.width)
+        one = code.op(f"insertelement {full} poison, i32 {count}, i64 0")
+        every = code.op(f"shufflevector {full} {one}, {full} poison, <{self.width} x i32> zeroinitializer")
+        return code.op(f"icmp ult {full} {iota(self.width, 'i32')}, {every}")
+
+    # -- reductions and scans ------------------------------------------------------------------------------------------
+
+    def folds(self, stage: int, op: str) -> list[tuple[int, Instr]]:
+        """The stage's reductions (or scans) with their numbers."""
+        body = self.kernel.stages[stage].body
+        return [(n, i) for n, i in enumerate(body, self.starts[stage]) if i.op == op]
+
+    def sum_kind(self, instr: Instr) -> str:
+        """How totals are added: a dot product's like any sum."""
+        return "add" if instr.attr == "dot" else instr.attr
+
+    def vector_cell(self, name: str, number: int, instr: Instr, lanes: int) -> str:
+        return self.cell((name, number), vector(MEMORY[instr.dtype], lanes))
+
+    def clear(self, code: Code, cell: str, instr: Instr, lanes: int) -> None:
+        """Sets a cell to the identity."""
+        start = self.ops.identity(instr.attr, instr.dtype, lanes)
+        if lanes > 1:
+            self.ops.store(code, instr.dtype, start, cell, lanes, None)
+        else:
+            self.ops.store_one(code, instr.dtype, start, cell)
+
+    def merge(self, code: Code, instr: Instr, total: str, chunk: str, lanes: int) -> None:
+        """total = op(total, chunk), both in memory."""
+        old, more = (self.ops.load(code, instr.dtype, cell, lanes, None) for cell in (total, chunk))
+        new = self.ops.fold(code, self.sum_kind(instr), instr.dtype, old, [more], lanes)
+        self.ops.store(code, instr.dtype, new, total, lanes, None)

@@ -1,0 +1,118 @@
+"""Kernels in row order: vectors along the inner axis; outer indices are units.
+
+A row's sum has LANES lanes whatever the width: where the width is less, the lanes' sums lie in memory. The lanes are
+added up by a fixed tree. A lone map without outer axes is cut into units along the inner axis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from charl.codegen.body import Operand, Region
+from charl.codegen.loops import Loops
+from charl.codegen.text import REGISTER, Code, vector
+from charl.schedule.kernel import LANES, STEPS, UNIT, Instr, Stage
+
+
+class Rows(Loops):
+    """Writes one Kernel of order "row"."""
+
+    most_lanes = LANES
+    lane_axis = -1
+
+    def units(self, code: Code) -> None:
+        kernel = self.kernel
+        if not kernel.outer and len(kernel.stages) == 1 and _is_map(kernel.stages[0]):
+            self._flat(code)
+            return
+        some = code.op("icmp slt i64 %begin, %end")
+        extents = [self.int(axis.extent) for axis in kernel.outer]
+        if not extents:
+            code.when(some, lambda c: self._row(c, []))
+        elif len(extents) == 1:
+            code.loop("%begin", "%end", 1, lambda c, i: self._row(c, [i]))
+        else:
+
+            def run(c: Code) -> None:
+                cells = self.indices(c, extents)
+
+                def unit(c: Code, _: str) -> None:
+                    at = [c.op(f"load i64, ptr {cell}") for cell in cells]
+                    self._row(c, at)
+                    self.count(c, cells, at, extents, "1")
+
+                c.loop("%begin", "%end", 1, unit)
+
+            code.when(some, run)
+
+    def _flat(self, code: Code) -> None:
+        first, last = (code.op(f"mul i64 {unit}, {UNIT}") for unit in ("%begin", "%end"))
+        last = self.least(code, last, self.int(self.kernel.inner.extent))
+
+        def walk(c: Code) -> None:
+            self.hoisted(c, lambda b, r: self._walk(Region(r, b, self.width, None, []), first, last))
+
+        code.when(code.op(f"icmp slt i64 {first}, {last}"), walk)
+
+    def _row(self, code: Code, outer: list[str]) -> None:
+        """All stages for one outer index."""
+        first, last = self.range(code, outer)
+        for number, stage in enumerate(self.kernel.stages):
+            if stage.loop:
+                self._looping(code, number, outer, first, last)
+            else:
+                self.stage(Region(code, code, 1, None, outer, stage=number))
+
+    def _looping(self, code, stage, outer, first, last):
+        sums = [(n, i, self.vector_cell("total", n, i, LANES)) for n, i in self.folds(stage, "reduce")]
+        for _, instr, total in sums:
+            self.clear(code, total, instr, LANES)
+        for n, instr in self.folds(stage, "scan"):
+            self.clear(code, self.vector_cell("scan", n, instr, 1), instr, 1)
+
+        def walk(before: Code, rest: Code) -> None:
+            at = Region(rest, before, self.width, None, outer, stage=stage)
+            if sums:
+                rest.loop(first, last, LANES * STEPS, lambda c, p: chunk(replace(at, code=c), p))
+            else:
+                self._walk(at, first, last)
+
+        def chunk(at: Region, p: str) -> None:
+            cells = [self.vector_cell("chunk", n, i, LANES) for n, i, _ in sums]
+            for cell, (_, instr, _) in zip(cells, sums):
+                self.clear(at.code, cell, instr, LANES)
+            self._walk(at, p, self.least(at.code, at.code.op(f"add i64 {p}, {LANES * STEPS}"), last))
+            for cell, (_, instr, total) in zip(cells, sums):
+                self.merge(at.code, instr, total, cell, LANES)
+
+        code.when(code.op(f"icmp slt i64 {first}, {last}"), lambda c: self.hoisted(c, walk))
+        for n, instr, total in sums:
+            self.values[n] = Operand(self._tree(code, instr, total), instr.dtype, False, True)
+
+    def _walk(self, at: Region, first: str, last: str) -> None:
+        """The stage's body along the inner axis."""
+        self.vectors(at.code, first, last, lambda c, index, mask: (
+            self.stage(replace(at, code=c, inner=index, mask=mask, splats={}))))  # fmt: skip
+
+    def _tree(self, code: Code, instr: Instr, total: str) -> str:
+        """Lane l takes op(l, l + h) for h = 16, 8, 4, 2, 1."""
+        value = self.ops.load(code, instr.dtype, total, LANES, None)
+        half = LANES // 2
+        while half:
+            full = vector(REGISTER[instr.dtype], 2 * half)
+            low, high = (_part(code, full, value, start, half) for start in (0, half))
+            value = self.ops.fold(code, self.sum_kind(instr), instr.dtype, low, [high], half)
+            half //= 2
+        return value
+
+
+def _part(code: Code, full: str, value: str, start: int, count: int) -> str:
+    """Lanes start, start + 1, ... of a vector."""
+    if count == 1:
+        return code.op(f"extractelement {full} {value}, i64 {start}")
+    order = ", ".join(f"i32 {k}" for k in range(start, start + count))
+    return code.op(f"shufflevector {full} {value}, {full} poison, <{count} x i32> <{order}>")
+
+
+def _is_map(stage: Stage) -> bool:
+    return stage.loop and not any(i.op in ("reduce", "scan") for i in stage.body)
