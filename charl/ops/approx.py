@@ -241,12 +241,16 @@ def in_f64(function):
 
 
 def logaddexp(b, x, y):
-    """log(e**x + e**y). Error < 2 ULP of the larger of |result| and ln(2), where the sum cancels;
+    """log(e**x + e**y). Error < 3 ULP of the larger of the result and max(x, y), which may cancel;
     inf and -inf kept.
     """
-    high = b.maximum(x, y)
-    z = high + log1p(b, exp(b, -b.fabs(x - y)))
-    return b.select(x == y, x + FORMATS[x.dtype].ln2[0], z)
+    above = x > y
+    high, low = b.select(above, x, y), b.select(above, y, x)
+    d, error = sum_any(b, low, -high)
+    t = exp(b, d)
+    t = b.fma(t, b.select(d > -1000, error, 0), t)
+    z = b.select(x == y, x + FORMATS[x.dtype].ln2[0], high + log1p(b, t))
+    return b.select((x != x) | (y != y), x + y, z)
 
 
 # hyperbolic functions
@@ -312,7 +316,7 @@ declare("log", log, cost=20)
 declare("log1p", log1p, cost=30)
 declare("log2", log2, cost=30)
 declare("log10", log10, cost=30)
-declare("logaddexp", in_f64(logaddexp), cost=60, arity=2, ulp=4)
+declare("logaddexp", in_f64(logaddexp), cost=60, arity=2, ulp=3)
 declare("sinh", sinh, cost=30)
 declare("cosh", cosh, cost=30)
 declare("tanh", tanh, cost=30)

@@ -235,7 +235,7 @@ def erf(b, x):
     z = x * x
     inner = b.fma(x, high, x * b.fma(z, horner(b, z, ERF[x.dtype]), low))
     outer = 1 - exp(b, -horner(b, a - 1, ERFC[x.dtype]))
-    y = b.select(a < 0.9, inner, b.prim("copysign", outer, x))
+    y = b.prim("copysign", b.select(a < 0.9, inner, outer), x)
     return b.select(x != x, x, y)
 
 

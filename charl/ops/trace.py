@@ -260,8 +260,10 @@ def expansion(op: str, args: tuple[str, ...], result: str) -> Expansion:
     TypeError where the op does not take these dtypes.
     """
     row = OPS[op]
-    if len(args) != row.arity:
-        raise TypeError(f"{op}: takes {row.arity} operands, got ({', '.join(args)})")
+    typed = args[1:] if op in ("where", "select") else args
+    kinds = "f" if row.result == "float" else row.kinds
+    if len(args) != row.arity or not all(KIND[a] in kinds for a in typed):
+        raise TypeError(f"{op}: does not take ({', '.join(args)})")
     b = Builder(args)
     values = b.operands
     if op in ("cast", "bitcast"):
