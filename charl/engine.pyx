@@ -96,48 +96,72 @@ cdef int64_t _hot = 32
 cdef int64_t _plan_hits = 0, _plan_misses = 0, _structure_hits = 0, _flushes = 0
 
 
-# The lock: owned by a thread, counted, awaited without the GIL.
+# The lock: owned by a thread, counted, awaited without the GIL. Taking it free is two reads under the GIL; only those
+# who wait use the system's lock, as a bell that the owner rings on leaving.
 
-cdef PyThread_type_lock _lock = PyThread_allocate_lock()
+cdef PyThread_type_lock _bell = PyThread_allocate_lock()
+PyThread_acquire_lock(_bell, NOWAIT_LOCK)
 cdef unsigned long _owner = 0
 cdef int _nesting = 0
+cdef int _waiting = 0
+cdef bint _rung = False
 
 
 cdef int _enter() except -1:
     global _owner, _nesting
-    cdef unsigned long me = PyThread_get_thread_ident()
-    cdef int got
-    if _nesting and _owner == me:
-        if _nesting == NESTING:
-            raise RuntimeError("charl: values are needed while values are computed, nested too deeply")
-        _nesting += 1
-        return 0
-    if not PyThread_acquire_lock(_lock, NOWAIT_LOCK):
-        while True:
-            with nogil:
-                got = PyThread_acquire_lock_timed(_lock, -1, 1)
-            if got != PY_LOCK_INTR:
-                break
-            PyErr_CheckSignals()
-    _owner = me
+    if _nesting:
+        if _owner == PyThread_get_thread_ident():
+            if _nesting == NESTING:
+                raise RuntimeError("charl: values are needed while values are computed, nested too deeply")
+            _nesting += 1
+            return 0
+        _await()
+    _owner = PyThread_get_thread_ident()
     _nesting = 1
     return 0
 
 
-cdef void _leave() noexcept:
+cdef int _await() except -1:
+    """Returns with the GIL and the lock free."""
+    global _waiting, _rung
+    cdef int got
+    _waiting += 1
+    try:
+        while _nesting:
+            with nogil:
+                got = PyThread_acquire_lock_timed(_bell, -1, 1)
+            if got == PY_LOCK_INTR:
+                PyErr_CheckSignals()
+            else:
+                _rung = False
+    finally:
+        _waiting -= 1
+        if _waiting and not _nesting and not _rung:
+            _ring()
+    return 0
+
+
+cdef void _ring() noexcept:
+    global _rung
+    _rung = True
+    PyThread_release_lock(_bell)
+
+
+cdef inline void _leave() noexcept:
     global _nesting
     _nesting -= 1
-    if _nesting == 0:
-        PyThread_release_lock(_lock)
+    if _waiting and _nesting == 0 and not _rung:
+        _ring()
 
 
 def _after_fork():
     """In a child of fork: the lock may be another thread's, which does not exist here."""
-    global _lock, _nesting
+    global _bell, _nesting, _waiting, _rung
     if _nesting and _owner != PyThread_get_thread_ident():
         _nesting = 0
-    if _nesting == 0:
-        _lock = PyThread_allocate_lock()
+    _waiting, _rung = 0, False
+    _bell = PyThread_allocate_lock()
+    PyThread_acquire_lock(_bell, NOWAIT_LOCK)
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -610,6 +634,15 @@ cdef int _run(state_t *s, Plan plan) except -1:
                 s.memory[plan.events[j]] = NULL
             if k + 1 < plan.nsteps and not plan.in_place:
                 PyErr_CheckSignals()
+        for k in plan.unwritten:
+            slot = &plan.slots[k]
+            if s.held[slot.root] != NULL:
+                buffer = <Buffer>s.held[slot.root]
+            elif plan.slots[slot.root].kind == launch.SLOT_LEAF:
+                buffer = <Buffer>(<Node>s.order[plan.slots[slot.root].node]).value
+            else:
+                buffer = buffer_new(slot.nbytes)
+            graph.settle(<Node>s.order[slot.node], buffer)
     finally:
         buffer = None
         for k in range(plan.nslots):

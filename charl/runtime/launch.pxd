@@ -52,6 +52,7 @@ ctypedef struct slot_t:
 cdef class Plan:
     cdef readonly tuple programs
     cdef readonly tuple sites
+    cdef readonly tuple unwritten  # results without an element to write
     cdef readonly int nsteps
     cdef readonly int nslots
     cdef readonly int nnodes

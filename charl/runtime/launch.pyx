@@ -165,9 +165,9 @@ cdef class Plan:
             st.units, st.work = units, work
             st.scratch = (scratch + 63) // 64 * 64
         self.events = <int32_t *>at
-        for k in range(self.nslots):
-            if self.slots[k].kind == SLOT_STORE and k not in written:
-                raise ValueError(f"plan: no step writes slot {k}, a result")
+        self.unwritten = tuple(
+            [k for k in range(self.nslots) if self.slots[k].kind == SLOT_STORE and k not in written]
+        )
         for k in range(self.nsteps):
             st = &self.steps[k]
             st.first_alloc = count
