@@ -229,7 +229,7 @@ def run_charl(backend: str, samples: Samples, bar: Bar) -> Report:
         before = ch.cache_info()
         tensors = Samples(*(ch.asarray(array) for array in samples))
         cold, answers = timed(lambda: work(step))
-        counts = {name: value - before[name] for name, value in ch.cache_info().items()}
+        counts = {name: value - before.get(name, 0) for name, value in ch.cache_info().items()}
         ch.wait_compiled()
         seconds = []
         for _ in range(REPEATS):

@@ -76,8 +76,8 @@ SETTINGS = (
         "int",
         0,
         (0, 5),
-        "print to stderr, each level more: 1 kernels and times, 2 schedules, 3 each pass, 4 source, "
-        "5 assembly",
+        "print to stderr, each level more: 1 kernels and times, 2 schedules, 3 each pass, "
+        "4 source, 5 assembly",
     ),
     Setting(
         "dump", "path", "", (), "directory that receives what `debug` would print; empty: none"
@@ -88,9 +88,9 @@ SETTINGS = (
     Setting(
         "pending_nodes",
         "int",
-        4096,
+        64,
         (1, _MOST),
-        "operations that may be pending before they are realized",
+        "length of a chain of pending operations after which all pending work is realized",
     ),
     Setting(
         "pending_bytes",
@@ -288,9 +288,9 @@ def markdown() -> str:
     lines = [
         "# Settings",
         "",
-        "Read and assigned as `charl.config.NAME`, for a block by `with charl.config(NAME=value):`, or given in",
-        "the environment before Python starts. They hold for the whole process.",
-        "Made from `charl/core/settings.py` by `python -m charl.core.settings`.",
+        "Read and assigned as `charl.config.NAME`, for a block by",
+        "`with charl.config(NAME=value):`, or given in the environment before Python starts.",
+        "They hold for the whole process. Made by `markdown()` of `charl/core/settings.py`.",
         "",
         "| setting | environment | values | default | meaning |",
         "|---|---|---|---|---|",
@@ -308,7 +308,3 @@ def markdown() -> str:
             values = {"bool": "True \\| False (1 \\| 0)", "path": "path"}[s.kind]
         lines.append(f"| `{s.name}` | `{s.env}` | {values} | `{s.default!r}` | {s.doc} |")
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(markdown(), end="")
