@@ -109,7 +109,7 @@ cdef int _replace(Tensor root, Node node) except -1:
     graph.acquire(node)
     root.node = node
     root.version += 1
-    graph.release(old)
+    graph.release(<PyObject *>old)
     old = None
     if node.depth > engine.PENDING_LIMIT or graph.PRESSURE:
         engine.bound_pending(node)
@@ -122,6 +122,8 @@ cdef int _write(Tensor tensor, Node value) except -1:
     cdef Tensor root = tensor.base
     if root is None or not tensor.steps:
         return _replace(tensor if root is None else root, value)
+    if 0 in value.shape:  # nothing is written
+        return 0
     attrs, sizes = [], []
     for op, shape, permutation, numbers in tensor.steps:
         if op == graph.SLICE:
@@ -474,7 +476,7 @@ cdef class Tensor:
 
     def __dealloc__(self):
         if self.base is None and self.node is not None:
-            graph.release(self.node)
+            graph.release(<PyObject *>self.node)
 
     cdef tuple get_shape(self):
         return self.node.shape if self.base is None else self.extents

@@ -41,7 +41,7 @@ cdef Node new_leaf(int dtype, tuple shape, object value)
 cpdef Node make(int op, int dtype, tuple shape, tuple src, object attrs=*, tuple sizes=*, int64_t bits=*, object site=*)
 
 cdef void acquire(Node node) noexcept
-cdef void release(Node node) noexcept
+cdef void release(PyObject *held) noexcept
 cdef void settle(Node node, object value) noexcept
 cdef void forget_sources(Node node) noexcept
 cdef list pending()

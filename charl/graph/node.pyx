@@ -206,14 +206,14 @@ cdef void acquire(Node node) noexcept:
             _count_orphan(node, -1)
 
 
-cdef void release(Node node) noexcept:
-    """A Tensor lets go of node."""
-    node.handles -= 1
-    if node.handles == 0:
-        if node.newer != NULL:
-            _unlink(node)
-        elif node.value is not None and Py_REFCNT(<PyObject *>node) > 1:
-            _count_orphan(node, 1)
+cdef void release(PyObject *held) noexcept:
+    """A Tensor lets go of a Node, to which it still has its one reference."""
+    (<Node>held).handles -= 1
+    if (<Node>held).handles == 0:
+        if (<Node>held).newer != NULL:
+            _unlink(<Node>held)
+        elif Py_REFCNT(held) > 1 and (<Node>held).value is not None:
+            _count_orphan(<Node>held, 1)
 
 
 cdef void _unlink(Node node) noexcept:
