@@ -55,6 +55,12 @@ COSH = {
         2.7557251974119174e-07, 2.0921709205739047e-09),
 }  # fmt: skip
 
+# (tanh(x)/x - 1) / x**2 in z = x*x, |x| <= 1; relative error of tanh 2**-27.7
+TANH = (
+    -0.333332956, 0.133323461, -0.0538798533, 0.0214867219, -0.00794611219, 0.00230131741,
+    -0.000358426303,
+)  # fmt: skip
+
 # exponentials
 
 
@@ -299,8 +305,20 @@ def cosh(b, x):
     return y * 4
 
 
+def _tanh_f32(b, x):
+    """A polynomial below 1, 1 - 2 / (e**(2*|x|) + 1) above: half the time of the general form."""
+    a = b.fabs(x)
+    z = x * x
+    inner = b.fma(a * z, horner(b, z, TANH), a)
+    n, _, r, _ = reduce_exp(b, b.select(a > 9.1, 9.1, a) * 2)
+    e = (b.fma(r * r, horner(b, r, EXP["f32"]), r) + 1) * power_of_two(b, n, "f32")
+    return b.prim("copysign", b.select(a < 1, inner, 1 - 2 / (e + 1)), x)
+
+
 def tanh(b, x):
     """Hyperbolic tangent. Error < 1 ULP; -0 and subnormals kept, +-1 at the ends."""
+    if x.dtype == "f32":
+        return _tanh_f32(b, x)
     f = FORMATS[x.dtype]
     (s, s_error), (c, c_error) = _sinh_cosh(b, x, f.mantissa * 0.4)
     y, y_error = quotient(b, s, s_error, c, c_error)

@@ -106,7 +106,10 @@ def _minimum(b, x, y):
 
 
 def _clip(b, x, low, high):
-    return _minimum(b, _maximum(b, x, low), high)
+    if x.kind != "f":
+        return _minimum(b, _maximum(b, x, low), high)
+    y = b.select(x < low, low, b.select(low != low, low, x))
+    return b.select(y > high, high, b.select(high != high, high, y))
 
 
 # fmt: off
