@@ -1,7 +1,7 @@
 """The instructions of a Kernel's stage as LLVM text, for one vector of lanes at a time.
 
-A value is wide (a vector, one lane an element) or one scalar for all lanes. A scalar that stays the same in the loop is
-worked out ahead of it, whatever arithmetic it takes.
+A value is wide (a vector, one lane an element) or one scalar for all lanes. A scalar that stays the
+same in the loop is worked out ahead of it, whatever arithmetic it takes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ SLOT_ALIGN = 64
 
 
 class Operand(NamedTuple):
-    """A value of the kernel. Not `wide`: one scalar for all lanes. `fixed`: defined ahead of the loop at hand."""
+    """A value of the kernel. Not `wide`: one scalar for all lanes. `fixed`: defined ahead of the
+    loop at hand.
+    """
 
     text: str
     dtype: str
@@ -36,7 +38,8 @@ class Operand(NamedTuple):
 class Region:
     """Where one copy of a stage's body is written, and the indices there.
 
-    `before` runs once ahead of the loop; copies of one loop's body share it and `fixed`, what it defines.
+    `before` runs once ahead of the loop; copies of one loop's body share it and `fixed`, what it
+    defines.
     """
 
     code: Code
@@ -67,7 +70,7 @@ class Body:
         self.starts = [0, *itertools.accumulate(len(s.body) for s in kernel.stages)]
         self.width = 1
 
-    # -- what entry defines ------------------------------------------------------------------------------------------
+    # -- what entry defines ------------------------------------------------------------------------
 
     def launch(self, name: str) -> str:
         """The address of a field of the launch."""
@@ -85,7 +88,10 @@ class Body:
             return str(value)
 
         def load() -> str:
-            params = self.once("params", lambda: self.entry.op(f"load ptr, ptr {self.entry.op(self.launch('params'))}"))
+            params = self.once(
+                "params",
+                lambda: self.entry.op(f"load ptr, ptr {self.entry.op(self.launch('params'))}"),
+            )
             at = self.entry.op(f"getelementptr i64, ptr {params}, i64 {value.k}")
             return self.entry.op(f"load i64, ptr {at}")
 
@@ -95,7 +101,10 @@ class Body:
         """The pointer of an argument."""
 
         def load() -> str:
-            table = self.once("buffers", lambda: self.entry.op(f"load ptr, ptr {self.entry.op(self.launch('buffers'))}"))
+            table = self.once(
+                "buffers",
+                lambda: self.entry.op(f"load ptr, ptr {self.entry.op(self.launch('buffers'))}"),
+            )
             at = self.entry.op(f"getelementptr ptr, ptr {table}, i64 {arg}")
             return self.entry.op(f"load ptr, ptr {at}")
 
@@ -118,14 +127,18 @@ class Body:
         return self.once((value, dtype), convert)
 
     def slot(self, number: int) -> str:
-        """The first byte of a scratch slot; slots follow each other, each rounded up to SLOT_ALIGN bytes."""
+        """The first byte of a scratch slot; slots follow each other, each rounded up to SLOT_ALIGN
+        bytes.
+        """
 
         def place() -> str:
             code = self.entry
             if number == 0:
                 return code.op(f"load ptr, ptr {code.op(self.launch('scratch'))}")
             last = self.slot(number - 1)
-            each = BY_SHORT[self.kernel.slots[number - 1]].itemsize * (COLUMNS if self.column else 1)
+            each = BY_SHORT[self.kernel.slots[number - 1]].itemsize * (
+                COLUMNS if self.column else 1
+            )
             size = code.op(f"mul i64 {self.int(self.kernel.inner.extent)}, {each}")
             size = code.op(f"and i64 {code.op(f'add i64 {size}, {SLOT_ALIGN - 1}')}, {-SLOT_ALIGN}")
             return code.op(f"getelementptr i8, ptr {last}, i64 {size}")
@@ -138,7 +151,7 @@ class Body:
             self.cells[key] = self.entry.op(f"alloca {kind}, align {SLOT_ALIGN}")
         return self.cells[key]
 
-    # -- indices and addresses -----------------------------------------------------------------------------------------
+    # -- indices and addresses ---------------------------------------------------------------------
 
     def times(self, code: Code, value: str, factor: Int) -> str:
         if factor == 0 or value == "0":
@@ -195,7 +208,7 @@ class Body:
         """Column order: the strip's first column, counted from that of the group."""
         return code.op(f"sub i64 {at.outer[-1]}, {at.first_column}")
 
-    # -- operands --------------------------------------------------------------------------------------------------------
+    # -- operands ----------------------------------------------------------------------------------
 
     def spread(self, at: Region, x: Operand) -> str:
         """x as a vector: scalars are repeated."""
@@ -209,14 +222,16 @@ class Body:
         if key not in seen:
             full = vector(element, at.width)
             one = code.op(f"insertelement {full} poison, {element} {x.text}, i64 0")
-            seen[key] = code.op(f"shufflevector {full} {one}, {full} poison, <{at.width} x i32> zeroinitializer")
+            seen[key] = code.op(
+                f"shufflevector {full} {one}, {full} poison, <{at.width} x i32> zeroinitializer"
+            )
         return seen[key]
 
     def value(self, at: Region, number: int) -> Operand:
         return self.values[number]
 
     def uniform(self, at: Region, number: int, args: list[Operand], make) -> Operand | None:
-        """`make(code)` as a scalar, if no operand is wide; ahead of the loop if all operands are."""
+        """`make(code)` if no operand is wide; ahead of the loop if all operands are."""
         if any(x.wide for x in args):
             return None
         dtype = self.dtypes[number]
@@ -227,7 +242,7 @@ class Body:
             at.fixed[key] = make(at.before)
         return Operand(at.fixed[key], dtype, False, True)
 
-    # -- instructions ------------------------------------------------------------------------------------------------------
+    # -- instructions ------------------------------------------------------------------------------
 
     def stage(self, at: Region) -> None:
         """One copy of the stage's body."""
@@ -245,7 +260,9 @@ class Body:
             texts = [self.spread(at, x) if width > 1 else x.text for x in args]
             return self.ops.apply(code, instr.op, kinds, instr.dtype, texts, width)
 
-        return self.uniform(at, number, args, make) or Operand(make(at.code, at.width), instr.dtype, True, False)
+        return self.uniform(at, number, args, make) or Operand(
+            make(at.code, at.width), instr.dtype, True, False
+        )
 
     def _const(self, at, number, instr):
         return Operand(literal(instr.dtype, instr.attr), instr.dtype, False, True)
@@ -272,7 +289,11 @@ class Body:
 
     def _at(self, at, code, dtype, pointer, trip):
         """The address at the loop's index."""
-        return pointer if trip == 0 else self.shift(code, dtype, pointer, self.times(code, at.inner, trip))
+        return (
+            pointer
+            if trip == 0
+            else self.shift(code, dtype, pointer, self.times(code, at.inner, trip))
+        )
 
     def _lanes(self, at, dtype, pointer, lane, mask):
         """A vector of elements `lane` apart."""
@@ -283,7 +304,9 @@ class Body:
             pointer = self.shift(at.code, dtype, pointer, str(-last))
             value = self.ops.load(at.code, dtype, pointer, at.width, None)
             order = ", ".join(f"i32 {last - k}" for k in range(at.width))
-            return at.code.op(f"shufflevector {full} {value}, {full} poison, <{at.width} x i32> <{order}>")
+            return at.code.op(
+                f"shufflevector {full} {value}, {full} poison, <{at.width} x i32> <{order}>"
+            )
         return self.ops.gather(at.code, dtype, pointer, self.lanes(at, lane), at.width, mask)
 
     def _load_where(self, at, instr, pointer, trip, lane):
@@ -319,7 +342,9 @@ class Body:
             pointer = self.uniform(at, number, [index], make).text
             pointer = self._at(at, at.code, dtype, pointer, trip)
             if at.width == 1 or lane == 0:
-                return Operand(self.ops.load_one(at.code, dtype, pointer), dtype, False, at.inner is None)
+                return Operand(
+                    self.ops.load_one(at.code, dtype, pointer), dtype, False, at.inner is None
+                )
             return Operand(self._lanes(at, dtype, pointer, lane, at.mask), dtype, True, False)
         full, code = vector("i64", at.width), at.code
         offsets = index.text
@@ -343,7 +368,9 @@ class Body:
             self.ops.store(code, dtype, self.spread(at, value), pointer, at.width, at.mask)
         else:
             offsets = self.lanes(at, lane)
-            self.ops.scatter(code, dtype, self.spread(at, value), pointer, offsets, at.width, at.mask)
+            self.ops.scatter(
+                code, dtype, self.spread(at, value), pointer, offsets, at.width, at.mask
+            )
 
     def _index(self, at, number, instr):
         offset, strides = instr.attr
@@ -371,12 +398,16 @@ class Body:
         )
 
     def _wrapped(self, at, code, x, width, mask, extent, site):
-        """x, or x + extent where x is negative; leaves the kernel at the first lane that is out of range."""
+        """x, or x + extent where x is negative; leaves the kernel at the first lane that is out of
+        range.
+        """
         full, lanes = vector("i64", width), vector("i1", width)
         n = self.int(extent)
         every = n if width == 1 else self.spread(at, Operand(n, "i64", False, True))
         negative = code.op(f"icmp slt {full} {x}, {splat('i64', 0, width)}")
-        moved = code.op(f"select {lanes} {negative}, {full} {code.op(f'add {full} {x}, {every}')}, {full} {x}")
+        moved = code.op(
+            f"select {lanes} {negative}, {full} {code.op(f'add {full} {x}, {every}')}, {full} {x}"
+        )
         bad = code.op(f"icmp uge {full} {moved}, {every}")
         if mask is not None:
             bad = code.op(f"and {lanes} {bad}, {mask}")
@@ -385,7 +416,9 @@ class Body:
         code.begin(wrong)
         if width > 1:
             bits = f"i{width}"
-            lane = code.call(f"llvm.cttz.{bits}", bits, (bits, self.ops.bits(code, bad, width)), ("i1", "false"))
+            lane = code.call(
+                f"llvm.cttz.{bits}", bits, (bits, self.ops.bits(code, bad, width)), ("i1", "false")
+            )
             x = code.op(f"extractelement {full} {x}, {bits} {lane}")
         for name, value in (("site", site), ("index", x), ("extent", n)):
             code.do(f"store i64 {value}, ptr {code.op(self.launch(name))}")
@@ -413,7 +446,9 @@ class Body:
     def _reduce(self, at, number, instr):
         args = [self.spread(at, self.values[a]) for a in instr.args]
         code, dtype = at.code, instr.dtype
-        cell = self.cell(("chunk", number), vector(MEMORY[dtype], self.width if self.column else LANES))
+        cell = self.cell(
+            ("chunk", number), vector(MEMORY[dtype], self.width if self.column else LANES)
+        )
         if not self.column and at.width < LANES:
             lane = code.op(f"and i64 {at.inner}, {LANES - 1}")
             cell = self.shift(code, dtype, cell, lane)
@@ -453,4 +488,16 @@ def expansion_of(instr: Instr, dtypes: list[str]) -> Expansion | None:
     return expansion(instr.op, tuple(dtypes[a] for a in instr.args), instr.dtype)
 
 
-_OWN = ("load", "store", "gather", "index", "const", "param", "wrap", "keep", "kept", "reduce", "scan")
+_OWN = (
+    "load",
+    "store",
+    "gather",
+    "index",
+    "const",
+    "param",
+    "wrap",
+    "keep",
+    "kept",
+    "reduce",
+    "scan",
+)

@@ -1,12 +1,13 @@
-"""Kernels in column order: the lanes are neighbours along the last outer axis, the loop runs down the columns.
+"""Kernels in column order: lanes are neighbours along the last outer axis, the loop runs down.
 
-    groups        of units that are neighbours: up to GROUP blocks of columns, so that whole stretches of a row are read
+    groups        of neighbouring units: up to GROUP blocks of columns, to read long parts of a row
       stage       one after the other, for all columns of the group
         chunk     STEPS steps down, after which a chunk's sums go into the totals
           pass    PASS steps down
             strip one vector of columns, with its sums in registers
 
-Between passes, the sums, and between stages, the values that later stages use, lie in memory: one a column of the group.
+Between passes, the sums, and between stages, the values that later stages use, lie in memory: one a
+column of the group.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from charl.core.dtypes import BY_SHORT
 from charl.schedule.kernel import COLUMNS, LANES, STEPS, Instr, Kernel
 
 GROUP = 16  # blocks of columns at most
-PASS = 8  # steps down that are taken together; divides STEPS. More streams than that defeat the prefetcher: a third
-# of the bandwidth at 32, and 2 cost as much in loads and stores of sums
+# Steps down that are taken together; divides STEPS. More streams defeat the prefetcher (32: a third
+# of the bandwidth); fewer cost more loads and stores of sums.
+PASS = 8
 GROUP_BYTES = 32768  # for the values of all columns
 
 
@@ -57,9 +59,12 @@ class Columns(Loops):
 
     def _array(self, name: str, number: int) -> str:
         """One value a column of the group."""
-        return self.cell((name, "of columns", number), f"[{self.blocks * COLUMNS} x {MEMORY[self.dtypes[number]]}]")
+        return self.cell(
+            (name, "of columns", number),
+            f"[{self.blocks * COLUMNS} x {MEMORY[self.dtypes[number]]}]",
+        )
 
-    # -- groups of units -----------------------------------------------------------------------------------------------
+    # -- groups of units ---------------------------------------------------------------------------
 
     def units(self, code: Code) -> None:
         extents = [self.int(axis.extent) for axis in self.kernel.outer]
@@ -74,7 +79,9 @@ class Columns(Loops):
             def group(c: Code) -> str:
                 unit = c.op(f"load i64, ptr {now}")
                 at = [c.op(f"load i64, ptr {cell}") for cell in cells]
-                left = self.least(c, c.op(f"sub i64 %end, {unit}"), c.op(f"sub i64 {extents[-1]}, {at[-1]}"))
+                left = self.least(
+                    c, c.op(f"sub i64 %end, {unit}"), c.op(f"sub i64 {extents[-1]}, {at[-1]}")
+                )
                 blocks = self.least(c, left, str(self.blocks))
                 start = c.op(f"mul i64 {at[-1]}, {COLUMNS}")
                 stop = c.op(f"add i64 {start}, {c.op(f'mul i64 {blocks}, {COLUMNS}')}")
@@ -95,8 +102,12 @@ class Columns(Loops):
             if stage.loop:
                 self._looping(code, number, outer, start, stop, first, last)
             else:
-                self.vectors(code, start, stop, lambda c, column, mask: (
-                    self._once(c, number, outer, start, column, mask)))  # fmt: skip
+                self.vectors(
+                    code,
+                    start,
+                    stop,
+                    lambda c, column, mask: self._once(c, number, outer, start, column, mask),
+                )
 
     def _once(self, code, stage, outer, start, column, mask):
         at = self._region(code, code, stage, [*outer, column], mask, start)
@@ -104,17 +115,30 @@ class Columns(Loops):
         for n in range(self.starts[stage], self.starts[stage + 1]):
             if n in self.crossing:
                 value = self.spread(at, self.values[n])
-                self.ops.store(code, self.dtypes[n], value, self._place(code, at, "column", n), self.width, None)
+                self.ops.store(
+                    code,
+                    self.dtypes[n],
+                    value,
+                    self._place(code, at, "column", n),
+                    self.width,
+                    None,
+                )
 
-    # -- a stage that loops --------------------------------------------------------------------------------------------
+    # -- a stage that loops ------------------------------------------------------------------------
 
     def _looping(self, code, stage, outer, start, stop, first, last):
         sums, scans = (self.folds(stage, op) for op in ("reduce", "scan"))
 
         def strips(c: Code, body) -> None:
-            """`body(code, at, ...)` for each vector of columns; lanes past the last column are computed too."""
-            c.loop(start, stop, self.width, lambda c, column: (
-                body(c, self._region(c, c, stage, [*outer, column], None, start))))  # fmt: skip
+            """`body(code, at, ...)` for each vector of columns; lanes past the last column are
+            computed too.
+            """
+            c.loop(
+                start,
+                stop,
+                self.width,
+                lambda c, column: body(c, self._region(c, c, stage, [*outer, column], None, start)),
+            )
 
         def clear(c: Code, at: Region, name: str, folds) -> None:
             for n, instr in folds:
@@ -128,8 +152,14 @@ class Columns(Loops):
         def down(c: Code, p: str, end: str) -> None:
             """A pass of a few steps over all columns."""
             after = self.least(c, c.op(f"add i64 {p}, {PASS}"), end)
-            self.vectors(c, start, stop, lambda s, column, mask: (
-                self._strip(s, stage, [*outer, column], start, mask, p, after)))  # fmt: skip
+            self.vectors(
+                c,
+                start,
+                stop,
+                lambda s, column, mask: self._strip(
+                    s, stage, [*outer, column], start, mask, p, after
+                ),
+            )
 
         def chunk(c: Code, p: str) -> None:
             end = self.least(c, c.op(f"add i64 {p}, {STEPS}"), last)
@@ -153,7 +183,9 @@ class Columns(Loops):
             at = self._region(rest, before, stage, outer, mask, start)
             for name, n, instr in folds:
                 self._copy(rest, instr, self._place(rest, at, name, n), self._cell(n, instr))
-            rest.loop(first, last, 1, lambda c, p: self.stage(replace(at, code=c, inner=p, splats={})))
+            rest.loop(
+                first, last, 1, lambda c, p: self.stage(replace(at, code=c, inner=p, splats={}))
+            )
             for name, n, instr in folds:
                 self._copy(rest, instr, self._cell(n, instr), self._place(rest, at, name, n))
 
@@ -161,13 +193,15 @@ class Columns(Loops):
 
     def _cell(self, number: int, instr: Instr) -> str:
         """What the body folds into."""
-        return self.vector_cell("chunk" if instr.op == "reduce" else "scan", number, instr, self.width)
+        return self.vector_cell(
+            "chunk" if instr.op == "reduce" else "scan", number, instr, self.width
+        )
 
     def _copy(self, code: Code, instr: Instr, source: str, target: str) -> None:
         value = self.ops.load(code, instr.dtype, source, self.width, None)
         self.ops.store(code, instr.dtype, value, target, self.width, None)
 
-    # -- values of columns ---------------------------------------------------------------------------------------------
+    # -- values of columns -------------------------------------------------------------------------
 
     def _region(self, code, before, stage, outer, mask, start) -> Region:
         return Region(code, before, self.width, mask, outer, first_column=start, stage=stage)

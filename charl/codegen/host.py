@@ -1,4 +1,4 @@
-"""Host: what an emitter may assume about the machine that will run its code. Plain data, filled in by runtime.jit."""
+"""Host: what an emitter may assume about the machine that will run its code."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 
 class Host(NamedTuple):
-    """Target of code generation. `features` is LLVM's comma-separated list ("+avx2,-avx512f,...")."""
+    """Target of code generation: plain data, which runtime.jit.machine() finds out."""
 
     triple: str
     cpu: str
-    features: str
+    features: str  # LLVM's list: "+avx2,-avx512f,..."
     vector_bytes: int  # 16, 32 or 64: one vector register
     f16c: bool  # conversions between float16 and float32 in hardware
 

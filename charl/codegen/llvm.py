@@ -1,4 +1,4 @@
-"""Kernel -> LLVM text: `i32 @kernel(ptr %launch, i64 %begin, i64 %end)`, a launch of units [begin, end).
+"""Kernel -> LLVM text. The text defines `i32 @kernel(ptr %launch, i64 %begin, i64 %end)`.
 
     entry     buffers, params and constants that the kernel uses
     units     a loop over rows (order row) or over groups of columns (order column)
@@ -6,7 +6,8 @@
               walk:   vectors of `width` lanes; in column order the lanes are columns
               finish: totals; the fixed tree over the lanes of a row
 
-Tier "full" walks whole vectors without masks, then one masked tail; "quick" masks every vector and is half the text.
+Tier "full" walks whole vectors without masks, then one masked tail; "quick" masks every vector and
+is half the text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What walks of rows and of columns have in common: units, vectors with masks, blocks, and what surrounds a reduction.
+"""What walks of rows and of columns share: units, blocks, vectors with masks, sums in memory.
 
 Sums of one chunk lie in a "chunk" cell, sums of chunks in a "total" cell.
 """
@@ -11,7 +11,8 @@ from charl.codegen.text import MEMORY, Code, iota, vector
 from charl.core.dtypes import BY_SHORT
 from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK, Instr, Kernel
 
-# Bodies of at most so many primitives are walked 4 (or 2) vectors at a time: more would spill registers.
+# Bodies of at most so many primitives are walked 4 (or 2) vectors at a time: more would spill
+# registers.
 WIDE = {"quick": (6, 12), "full": (16, 40)}
 FAR = 4  # cost of a load of elements that are not consecutive
 
@@ -41,7 +42,9 @@ class Loops(Body):
         raise NotImplementedError
 
     def _lanes_of(self, tier: str) -> int:
-        """Lanes of a vector: registers of the widest dtype computed in, several where the body is short."""
+        """Lanes of a vector: registers of the widest dtype computed in, several where the body is
+        short.
+        """
         widest, cost = 1, 0
         for number, instr in enumerate(i for s in self.kernel.stages for i in s.body):
             if instr.op in ("const", "param"):
@@ -59,7 +62,7 @@ class Loops(Body):
             return 1 if lane in (0, 1) else FAR
         return FAR if instr.op == "gather" else 1
 
-    # -- outer axes ----------------------------------------------------------------------------------------------------
+    # -- outer axes --------------------------------------------------------------------------------
 
     def indices(self, code: Code, extents: list[str]) -> list[str]:
         """Cells that hold the outer indices of unit %begin."""
@@ -73,12 +76,16 @@ class Loops(Body):
         code.do(f"store i64 {rest}, ptr {cells[0]}")
         return cells
 
-    def count(self, code: Code, cells: list[str], at: list[str], extents: list[str], step: str) -> None:
+    def count(
+        self, code: Code, cells: list[str], at: list[str], extents: list[str], step: str
+    ) -> None:
         """Moves the indices `step` units on, which does not reach beyond the last axis's end."""
         following = code.op(f"add i64 {at[-1]}, {step}")
         for k in range(len(cells) - 1, -1, -1):
             carry = code.op(f"icmp eq i64 {following}, {extents[k]}")
-            code.do(f"store i64 {code.op(f'select i1 {carry}, i64 0, i64 {following}')}, ptr {cells[k]}")
+            code.do(
+                f"store i64 {code.op(f'select i1 {carry}, i64 0, i64 {following}')}, ptr {cells[k]}"
+            )
             if k:
                 following = code.op(f"add i64 {at[k - 1]}, {code.op(f'zext i1 {carry} to i64')}")
 
@@ -93,7 +100,7 @@ class Loops(Body):
         first = code.op(f"mul i64 {outer[self.kernel.block]}, {size}")
         return first, self.least(code, code.op(f"add i64 {first}, {size}"), extent)
 
-    # -- loops ---------------------------------------------------------------------------------------------------------
+    # -- loops -------------------------------------------------------------------------------------
 
     def least(self, code: Code, a: str, b: str) -> str:
         return code.call("llvm.smin.i64", "i64", ("i64", a), ("i64", b))
@@ -125,10 +132,12 @@ class Loops(Body):
         """The first `count` (i32) lanes."""
         full = vector("i32", self.width)
         one = code.op(f"insertelement {full} poison, i32 {count}, i64 0")
-        every = code.op(f"shufflevector {full} {one}, {full} poison, <{self.width} x i32> zeroinitializer")
+        every = code.op(
+            f"shufflevector {full} {one}, {full} poison, <{self.width} x i32> zeroinitializer"
+        )
         return code.op(f"icmp ult {full} {iota(self.width, 'i32')}, {every}")
 
-    # -- reductions and scans ------------------------------------------------------------------------------------------
+    # -- reductions and scans ----------------------------------------------------------------------
 
     def folds(self, stage: int, op: str) -> list[tuple[int, Instr]]:
         """The stage's reductions (or scans) with their numbers."""

@@ -1,7 +1,7 @@
-"""Loads and stores of LLVM values of one width, masked where lanes lie past an end. Element alignment, always.
+"""Loads and stores of LLVM values of one width, aligned to elements, masked past an end.
 
-Masked accesses are intrinsics where the host has them as instructions, and calls of a small lane by lane function
-elsewhere, so that the code of a tail stays short.
+Masked accesses are intrinsics where the host has them as instructions, and calls of a small lane by
+lane function elsewhere, so that the code of a tail stays short.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ class Memory(Arithmetic):
     def load_one(self, code: Code, dtype: str, pointer: str) -> str:
         """A scalar."""
         size = BY_SHORT[dtype].itemsize
-        return self._from_memory(code, dtype, code.op(f"load {MEMORY[dtype]}, ptr {pointer}, align {size}"), 1)
+        return self._from_memory(
+            code, dtype, code.op(f"load {MEMORY[dtype]}, ptr {pointer}, align {size}"), 1
+        )
 
     def load(self, code: Code, dtype: str, pointer: str, width: int, mask: str | None) -> str:
         """`width` consecutive elements; masked lanes read nothing and give 0."""
@@ -27,21 +29,35 @@ class Memory(Arithmetic):
             value = code.op(f"load {full}, ptr {pointer}, align {size}")
         elif self.host.native_mask(size):
             value = code.call(
-                f"llvm.masked.load.{suffix(element, width)}.p0", full, ("ptr", pointer), ("i32", str(size)),
-                (vector("i1", width), mask), (full, "zeroinitializer"))  # fmt: skip
+                f"llvm.masked.load.{suffix(element, width)}.p0",
+                full,
+                ("ptr", pointer),
+                ("i32", str(size)),
+                (vector("i1", width), mask),
+                (full, "zeroinitializer"),
+            )
         else:
             value = self._gather_lanes(code, dtype, pointer, iota(width), width, mask)
         return self._from_memory(code, dtype, value, width)
 
-    def gather(self, code: Code, dtype: str, pointer: str, offsets: str, width: int, mask: str | None) -> str:
-        """Elements at pointer + offsets (i64, in elements); masked lanes read nothing and give 0."""
+    def gather(
+        self, code: Code, dtype: str, pointer: str, offsets: str, width: int, mask: str | None
+    ) -> str:
+        """Elements at pointer + offsets (i64 elements); masked lanes read nothing and give 0."""
         element, size = MEMORY[dtype], BY_SHORT[dtype].itemsize
         full, lanes = vector(element, width), vector("i1", width)
         if mask is None or self.host.native_gather(size):
-            where = code.op(f"getelementptr {element}, ptr {pointer}, {vector('i64', width)} {offsets}")
+            where = code.op(
+                f"getelementptr {element}, ptr {pointer}, {vector('i64', width)} {offsets}"
+            )
             value = code.call(
-                f"llvm.masked.gather.{suffix(element, width)}.v{width}p0", full, (vector("ptr", width), where),
-                ("i32", str(size)), (lanes, mask or "splat (i1 true)"), (full, "zeroinitializer"))  # fmt: skip
+                f"llvm.masked.gather.{suffix(element, width)}.v{width}p0",
+                full,
+                (vector("ptr", width), where),
+                ("i32", str(size)),
+                (lanes, mask or "splat (i1 true)"),
+                (full, "zeroinitializer"),
+            )
         else:
             value = self._gather_lanes(code, dtype, pointer, offsets, width, mask)
         return self._from_memory(code, dtype, value, width)
@@ -51,7 +67,9 @@ class Memory(Arithmetic):
         value = self._to_memory(code, dtype, value, 1)
         code.do(f"store {MEMORY[dtype]} {value}, ptr {pointer}, align {BY_SHORT[dtype].itemsize}")
 
-    def store(self, code: Code, dtype: str, value: str, pointer: str, width: int, mask: str | None) -> None:
+    def store(
+        self, code: Code, dtype: str, value: str, pointer: str, width: int, mask: str | None
+    ) -> None:
         """`width` consecutive elements, but those that are masked."""
         element, size = MEMORY[dtype], BY_SHORT[dtype].itemsize
         full = vector(element, width)
@@ -59,29 +77,51 @@ class Memory(Arithmetic):
         if mask is None:
             code.do(f"store {full} {value}, ptr {pointer}, align {size}")
         elif self.host.native_mask(size):
-            code.call(f"llvm.masked.store.{suffix(element, width)}.p0", "void", (full, value), ("ptr", pointer),
-                      ("i32", str(size)), (vector("i1", width), mask))  # fmt: skip
+            code.call(
+                f"llvm.masked.store.{suffix(element, width)}.p0",
+                "void",
+                (full, value),
+                ("ptr", pointer),
+                ("i32", str(size)),
+                (vector("i1", width), mask),
+            )
         else:
             self._scatter_lanes(code, dtype, value, pointer, iota(width), width, mask)
 
     def scatter(
-        self, code: Code, dtype: str, value: str, pointer: str, offsets: str, width: int, mask: str | None
+        self,
+        code: Code,
+        dtype: str,
+        value: str,
+        pointer: str,
+        offsets: str,
+        width: int,
+        mask: str | None,
     ) -> None:
         """To pointer + offsets (i64, in elements), in the order of the lanes."""
         element, size = MEMORY[dtype], BY_SHORT[dtype].itemsize
         value = self._to_memory(code, dtype, value, width)
         if mask is None or self.host.native_gather(size):
-            where = code.op(f"getelementptr {element}, ptr {pointer}, {vector('i64', width)} {offsets}")
-            code.call(f"llvm.masked.scatter.{suffix(element, width)}.v{width}p0", "void", (vector(element, width), value),
-                      (vector("ptr", width), where), ("i32", str(size)),
-                      (vector("i1", width), mask or "splat (i1 true)"))  # fmt: skip
+            where = code.op(
+                f"getelementptr {element}, ptr {pointer}, {vector('i64', width)} {offsets}"
+            )
+            code.call(
+                f"llvm.masked.scatter.{suffix(element, width)}.v{width}p0",
+                "void",
+                (vector(element, width), value),
+                (vector("ptr", width), where),
+                ("i32", str(size)),
+                (vector("i1", width), mask or "splat (i1 true)"),
+            )
         else:
             self._scatter_lanes(code, dtype, value, pointer, offsets, width, mask)
 
     def _from_memory(self, code, dtype, value, width):
         if dtype != "b1":
             return value
-        return code.op(f"icmp ne {vector('i8', width)} {value}, {'zeroinitializer' if width > 1 else 0}")
+        return code.op(
+            f"icmp ne {vector('i8', width)} {value}, {'zeroinitializer' if width > 1 else 0}"
+        )
 
     def _to_memory(self, code, dtype, value, width):
         if dtype != "b1":
@@ -92,27 +132,39 @@ class Memory(Arithmetic):
         element = MEMORY[dtype]
         name, full = f"@gather_{element}_{width}", f"<{width} x {element}>"
         code.module.helpers[name] = _LANES.format(
-            result=full, name=name, value="", element=element, width=width, size=BY_SHORT[dtype].itemsize,
-            first=f"%to = alloca {full}\n  store {full} zeroinitializer, ptr %to",
-            move="%a = getelementptr {e}, ptr %p, i64 %o\n  %b = getelementptr {e}, ptr %to, i64 %k".format(e=element),
-            last=f"%out = load {full}, ptr %to\n  ret {full} %out")  # fmt: skip
+            head=f"{full} {name}(ptr %p, <{width} x i64> %offsets, i{width} %mask)",
+            element=element,
+            width=width,
+            size=BY_SHORT[dtype].itemsize,
+            first=f"%lanes = alloca {full}\n  store {full} zeroinitializer, ptr %lanes",
+            source="%memory",
+            target="%lane",
+            last=f"%out = load {full}, ptr %lanes\n  ret {full} %out",
+        )
         bits = self.bits(code, mask, width)
-        return code.op(f"call {full} {name}(ptr {pointer}, <{width} x i64> {offsets}, i{width} {bits})")
+        where = f"ptr {pointer}, <{width} x i64> {offsets}, i{width} {bits}"
+        return code.op(f"call {full} {name}({where})")
 
     def _scatter_lanes(self, code, dtype, value, pointer, offsets, width, mask):
         element = MEMORY[dtype]
         name, full = f"@scatter_{element}_{width}", f"<{width} x {element}>"
         code.module.helpers[name] = _LANES.format(
-            result="void", name=name, value=f", {full} %value", element=element, width=width,
-            size=BY_SHORT[dtype].itemsize, first=f"%from = alloca {full}\n  store {full} %value, ptr %from",
-            move="%a = getelementptr {e}, ptr %from, i64 %k\n  %b = getelementptr {e}, ptr %p, i64 %o".format(e=element),
-            last="ret void")  # fmt: skip
+            head=f"void {name}(ptr %p, <{width} x i64> %offsets, i{width} %mask, {full} %value)",
+            element=element,
+            width=width,
+            size=BY_SHORT[dtype].itemsize,
+            first=f"%lanes = alloca {full}\n  store {full} %value, ptr %lanes",
+            source="%lane",
+            target="%memory",
+            last="ret void",
+        )
         bits = self.bits(code, mask, width)
-        code.do(f"call void {name}(ptr {pointer}, <{width} x i64> {offsets}, i{width} {bits}, {full} {value})")
+        where = f"ptr {pointer}, <{width} x i64> {offsets}, i{width} {bits}"
+        code.do(f"call void {name}({where}, {full} {value})")
 
 
-# Moves an element from %a to %b for each lane k of the mask, at offset %o.
-_LANES = """define internal {result} {name}(ptr %p, <{width} x i64> %offsets, i{width} %mask{value}) noinline nounwind {{
+# Moves an element between %lanes and memory for each lane of the mask.
+_LANES = """define internal {head} noinline nounwind {{
 entry:
   %table = alloca <{width} x i64>
   store <{width} x i64> %offsets, ptr %table
@@ -126,10 +178,11 @@ loop:
   br i1 %on, label %move, label %step
 move:
   %at = getelementptr i64, ptr %table, i64 %k
-  %o = load i64, ptr %at
-  {move}
-  %x = load {element}, ptr %a, align {size}
-  store {element} %x, ptr %b, align {size}
+  %offset = load i64, ptr %at
+  %memory = getelementptr {element}, ptr %p, i64 %offset
+  %lane = getelementptr {element}, ptr %lanes, i64 %k
+  %x = load {element}, ptr {source}, align {size}
+  store {element} %x, ptr {target}, align {size}
   br label %step
 step:
   %next = add i64 %k, 1

@@ -1,7 +1,8 @@
 """Kernels in row order: vectors along the inner axis; outer indices are units.
 
-A row's sum has LANES lanes whatever the width: where the width is less, the lanes' sums lie in memory. The lanes are
-added up by a fixed tree. A lone map without outer axes is cut into units along the inner axis.
+A row's sum has LANES lanes whatever the width: where the width is less, the lanes' sums lie in
+memory. The lanes are added up by a fixed tree. A lone map without outer axes is cut into units
+along the inner axis.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class Rows(Loops):
         last = self.least(code, last, self.int(self.kernel.inner.extent))
 
         def walk(c: Code) -> None:
-            self.hoisted(c, lambda b, r: self._walk(Region(r, b, self.width, None, []), first, last))
+            self.hoisted(
+                c, lambda b, r: self._walk(Region(r, b, self.width, None, []), first, last)
+            )
 
         code.when(code.op(f"icmp slt i64 {first}, {last}"), walk)
 
@@ -64,7 +67,9 @@ class Rows(Loops):
                 self.stage(Region(code, code, 1, None, outer, stage=number))
 
     def _looping(self, code, stage, outer, first, last):
-        sums = [(n, i, self.vector_cell("total", n, i, LANES)) for n, i in self.folds(stage, "reduce")]
+        sums = [
+            (n, i, self.vector_cell("total", n, i, LANES)) for n, i in self.folds(stage, "reduce")
+        ]
         for _, instr, total in sums:
             self.clear(code, total, instr, LANES)
         for n, instr in self.folds(stage, "scan"):
@@ -81,7 +86,9 @@ class Rows(Loops):
             cells = [self.vector_cell("chunk", n, i, LANES) for n, i, _ in sums]
             for cell, (_, instr, _) in zip(cells, sums):
                 self.clear(at.code, cell, instr, LANES)
-            self._walk(at, p, self.least(at.code, at.code.op(f"add i64 {p}, {LANES * STEPS}"), last))
+            self._walk(
+                at, p, self.least(at.code, at.code.op(f"add i64 {p}, {LANES * STEPS}"), last)
+            )
             for cell, (_, instr, total) in zip(cells, sums):
                 self.merge(at.code, instr, total, cell, LANES)
 
@@ -91,8 +98,14 @@ class Rows(Loops):
 
     def _walk(self, at: Region, first: str, last: str) -> None:
         """The stage's body along the inner axis."""
-        self.vectors(at.code, first, last, lambda c, index, mask: (
-            self.stage(replace(at, code=c, inner=index, mask=mask, splats={}))))  # fmt: skip
+        self.vectors(
+            at.code,
+            first,
+            last,
+            lambda c, index, mask: self.stage(
+                replace(at, code=c, inner=index, mask=mask, splats={})
+            ),
+        )
 
     def _tree(self, code: Code, instr: Instr, total: str) -> str:
         """Lane l takes op(l, l + h) for h = 16, 8, 4, 2, 1."""

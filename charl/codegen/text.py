@@ -1,7 +1,7 @@
 """Text of an LLVM module as it grows: types, literals, and straight pieces of a function.
 
-In registers bool is i1, and f16 and bf16 are i16 bit patterns (casts are explicit, so no backend has to know
-these types). In memory bool is a byte.
+In registers bool is i1, and f16 and bf16 are i16 bit patterns (casts are explicit, so no backend
+has to know these types). In memory bool is a byte.
 """
 
 from __future__ import annotations
@@ -11,9 +11,21 @@ import struct
 
 from charl.core.dtypes import BY_SHORT
 
-REGISTER = {"b1": "i1", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64",
-            "u8": "i8", "u16": "i16", "u32": "i32", "u64": "i64",
-            "f16": "i16", "bf16": "i16", "f32": "float", "f64": "double"}  # fmt: skip
+REGISTER = {
+    "b1": "i1",
+    "i8": "i8",
+    "i16": "i16",
+    "i32": "i32",
+    "i64": "i64",
+    "u8": "i8",
+    "u16": "i16",
+    "u32": "i32",
+    "u64": "i64",
+    "f16": "i16",
+    "bf16": "i16",
+    "f32": "float",
+    "f64": "double",
+}
 MEMORY = {**REGISTER, "b1": "i8"}
 _SUFFIX = {"float": "f32", "double": "f64", "ptr": "p0"}
 
@@ -44,7 +56,9 @@ def half_bits(dtype: str, value: float) -> int:
     except OverflowError:
         return 0xFF80 if value < 0 else 0x7F80
     nearest = struct.unpack("<f", struct.pack("<I", bits))[0]
-    if abs(nearest) > abs(value):  # to odd, so that the second rounding sees on which side the value lay
+    if abs(nearest) > abs(
+        value
+    ):  # to odd, so that the second rounding sees on which side the value lay
         bits = bits - 1 | 1
     elif abs(nearest) < abs(value):
         bits |= 1
@@ -80,7 +94,9 @@ def iota(width: int, element: str = "i64") -> str:
 
 
 class Module:
-    """What a module collects beside its kernel: declarations, constants, helper functions, fresh names."""
+    """What a module collects beside its kernel: declarations, constants, helper functions, fresh
+    names.
+    """
 
     def __init__(self):
         self.declared: dict[str, str] = {}
@@ -99,10 +115,15 @@ class Module:
     def constant(self, element: str, literals: tuple[str, ...]) -> str:
         """The name of a private table."""
         entries = ", ".join(f"{element} {text}" for text in literals)
-        return self.constants.setdefault(f"[{len(literals)} x {element}] [{entries}]", f"@t{len(self.constants)}")
+        return self.constants.setdefault(
+            f"[{len(literals)} x {element}] [{entries}]", f"@t{len(self.constants)}"
+        )
 
     def text(self, kernel: str) -> str:
-        tables = [f"{name} = private unnamed_addr constant {data}" for data, name in self.constants.items()]
+        tables = [
+            f"{name} = private unnamed_addr constant {data}"
+            for data, name in self.constants.items()
+        ]
         return "\n".join([*tables, kernel, *self.helpers.values(), *self.declared.values(), ""])
 
 
@@ -148,7 +169,9 @@ class Code:
         following = inside.op(f"add i64 {i}, {step}")
         inside.branch(inside.op(f"icmp slt i64 {following}, {stop}"), head, done)
         self.lines.append(f"{head}:")
-        self.lines.append(f"  {i} = phi i64 [{start}, %{self.label}], [{following}, %{inside.label}]")
+        self.lines.append(
+            f"  {i} = phi i64 [{start}, %{self.label}], [{following}, %{inside.label}]"
+        )
         self.lines += inside.lines
         self.begin(done)
 

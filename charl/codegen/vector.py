@@ -1,7 +1,7 @@
 """Arithmetic on LLVM values of one width: primitives, expansions of table ops, casts, folds.
 
-Operands and results are operand texts; a width of 1 means scalars. Every lane is computed, whether or not it is
-used: nothing here traps or touches memory, but for constant tables.
+Operands and results are operand texts; a width of 1 means scalars. Every lane is computed, whether
+or not it is used: nothing here traps or touches memory, but for constant tables.
 """
 
 from __future__ import annotations
@@ -13,9 +13,24 @@ from charl.ops.primitive import PRIMITIVES
 from charl.ops.trace import expansion
 
 HALVES = ("f16", "bf16")
-_IDENTITY = {"add": (-0.0, 0), "dot": (-0.0, 0), "mul": (1.0, 1), "max": (float("-inf"), None), "min": (float("inf"), None),
-             "or": (0, 0), "and": (1, -1)}  # fmt: skip
-_FOLD = {"add": "add", "mul": "mul", "max": "maximum", "min": "minimum", "or": "or", "and": "and", "dot": "fma"}
+_IDENTITY = {
+    "add": (-0.0, 0),
+    "dot": (-0.0, 0),
+    "mul": (1.0, 1),
+    "max": (float("-inf"), None),
+    "min": (float("inf"), None),
+    "or": (0, 0),
+    "and": (1, -1),
+}
+_FOLD = {
+    "add": "add",
+    "mul": "mul",
+    "max": "maximum",
+    "min": "minimum",
+    "or": "or",
+    "and": "and",
+    "dot": "fma",
+}
 _OF_BOOL = {"add": "or", "max": "or", "mul": "and", "min": "and"}
 
 
@@ -25,9 +40,11 @@ class Arithmetic:
     def __init__(self, host):
         self.host = host
 
-    # -- table ops and primitives ------------------------------------------------------------------------------
+    # -- table ops and primitives ------------------------------------------------------------------
 
-    def apply(self, code: Code, op: str, dtypes: tuple[str, ...], result: str, args: list[str], width: int) -> str:
+    def apply(
+        self, code: Code, op: str, dtypes: tuple[str, ...], result: str, args: list[str], width: int
+    ) -> str:
         """A table op (or primitive) on operands of the given dtypes."""
         return self.splice(code, expansion(op, dtypes, result), args, width)
 
@@ -77,15 +94,21 @@ class Arithmetic:
 
     def _table(self, code, prim, index, width):
         element = REGISTER[prim.dtype]
-        table = code.module.constant(element, tuple(literal(prim.dtype, value) for value in prim.attr))
-        kind = f"[{len(prim.attr)} x {element}]"
-        where = code.op(f"getelementptr {kind}, ptr {table}, {vector('i64', width)} {'zeroinitializer' if width > 1 else 0}, {vector('i32', width)} {index}")  # fmt: skip
+        table = code.module.constant(
+            element, tuple(literal(prim.dtype, value) for value in prim.attr)
+        )
+        where = code.op(f"getelementptr {element}, ptr {table}, {vector('i32', width)} {index}")
         if width == 1:
             return code.op(f"load {element}, ptr {where}")
         full, size = vector(element, width), BY_SHORT[prim.dtype].itemsize
         return code.call(
-            f"llvm.masked.gather.{suffix(element, width)}.v{width}p0", full, (vector("ptr", width), where),
-            ("i32", str(size)), (vector("i1", width), "splat (i1 true)"), (full, "poison"))  # fmt: skip
+            f"llvm.masked.gather.{suffix(element, width)}.v{width}p0",
+            full,
+            (vector("ptr", width), where),
+            ("i32", str(size)),
+            (vector("i1", width), "splat (i1 true)"),
+            (full, "poison"),
+        )
 
     def _rare(self, code, prim, args, width):
         condition, fast, *operands = args
@@ -96,7 +119,9 @@ class Arithmetic:
         code.begin(slow)
         value = self.splice(code, prim.attr, operands, width)
         if width > 1:
-            value = code.op(f"select {vector('i1', width)} {condition}, {full} {value}, {full} {fast}")
+            value = code.op(
+                f"select {vector('i1', width)} {condition}, {full} {value}, {full} {fast}"
+            )
         after = code.label
         code.do(f"br label %{done}")
         code.begin(done)
@@ -112,7 +137,7 @@ class Arithmetic:
         """The mask as one integer of `width` bits, lane 0 the lowest."""
         return code.op(f"bitcast <{width} x i1> {mask} to i{width}")
 
-    # -- folds ---------------------------------------------------------------------------------------------------
+    # -- folds -------------------------------------------------------------------------------------
 
     def identity(self, kind: str, dtype: str, width: int) -> str:
         """What a reduction starts from."""
@@ -122,21 +147,27 @@ class Arithmetic:
             return splat(dtype, real, width)
         if whole is None:
             bits = 8 * info.itemsize
-            low, high = (0, 2**bits - 1) if info.kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+            low, high = (
+                (0, 2**bits - 1) if info.kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+            )
             whole = low if kind == "max" else high
         return splat(dtype, whole, width)
 
-    def fold(self, code: Code, kind: str, dtype: str, total: str, args: list[str], width: int) -> str:
+    def fold(
+        self, code: Code, kind: str, dtype: str, total: str, args: list[str], width: int
+    ) -> str:
         """total <- op(total, value), for a reduction or scan of this kind."""
         if kind == "dot":
             return self.primitive(code, "fma", (dtype,) * 3, [*args, total], width)
         op = _OF_BOOL.get(kind, kind) if dtype == "b1" else kind
         return self.apply(code, _FOLD[op], (dtype, dtype), dtype, [total, *args], width)
 
-    # -- casts ---------------------------------------------------------------------------------------------------
+    # -- casts -------------------------------------------------------------------------------------
 
     def cast(self, code: Code, x: str, source: str, target: str, width: int) -> str:
-        """x of dtype source as dtype target: floats to ints saturate (NaN gives 0), all else wraps or rounds once."""
+        """x of dtype source as dtype target: floats to ints saturate (NaN gives 0), all else wraps
+        or rounds once.
+        """
         if source == target:
             return x
         a, b = BY_SHORT[source], BY_SHORT[target]
@@ -153,16 +184,21 @@ class Arithmetic:
                 return code.op(f"fcmp une {full} {x}, {splat(source, 0.0, width)}")
             return code.op(f"icmp ne {full} {x}, {'zeroinitializer' if width > 1 else 0}")
         if a.kind == "f" and b.kind == "f":
-            return code.op(f"{'fpext' if b.itemsize > a.itemsize else 'fptrunc'} {full} {x} to {to}")
+            return code.op(
+                f"{'fpext' if b.itemsize > a.itemsize else 'fptrunc'} {full} {x} to {to}"
+            )
         if a.kind == "f":
-            name = f"llvm.fpto{'u' if b.kind == 'u' else 's'}i.sat.{suffix(REGISTER[target], width)}.{suffix(REGISTER[source], width)}"  # fmt: skip
-            return code.call(name, to, (full, x))
+            types = f"{suffix(REGISTER[target], width)}.{suffix(REGISTER[source], width)}"
+            sign = "u" if b.kind == "u" else "s"
+            return code.call(f"llvm.fpto{sign}i.sat.{types}", to, (full, x))
         if b.kind == "f":
             return code.op(f"{'sitofp' if a.kind == 'i' else 'uitofp'} {full} {x} to {to}")
         if a.kind != "b" and b.itemsize == a.itemsize:
             return x
         grow = "sext" if a.kind == "i" else "zext"
-        return code.op(f"{'trunc' if a.kind != 'b' and b.itemsize < a.itemsize else grow} {full} {x} to {to}")
+        return code.op(
+            f"{'trunc' if a.kind != 'b' and b.itemsize < a.itemsize else grow} {full} {x} to {to}"
+        )
 
     def _single(self, code, x, source, width):
         """x as an f32 that rounds to f16 or bf16 as x itself would: exact, or rounded to odd."""
@@ -181,20 +217,30 @@ class Arithmetic:
         over = code.op(f"fcmp ogt {double} {magnitude[0]}, {magnitude[1]}")
         bits = code.op(f"bitcast {vector('float', width)} {near} to {whole}")
         less = code.op(f"sext {mask} {over} to {whole}")
-        odd = code.op(f"or {whole} {code.op(f'add {whole} {bits}, {less}')}, {splat('i32', 1, width)}")
+        odd = code.op(
+            f"or {whole} {code.op(f'add {whole} {bits}, {less}')}, {splat('i32', 1, width)}"
+        )
         chosen = code.op(f"select {mask} {exact}, {whole} {bits}, {whole} {odd}")
         return code.op(f"bitcast {whole} {chosen} to {vector('float', width)}")
 
     def _sticky(self, code, x, source, width):
-        """A 64-bit integer of 2^53 or more, rounded to odd at 53 bits, so that f64 holds it exactly."""
+        """A 64-bit integer of 2^53 or more, rounded to odd at 53 bits, so that f64 holds it
+        exactly.
+        """
         whole, mask = vector("i64", width), vector("i1", width)
         low = code.op(f"and {whole} {x}, {splat('i64', 0x7FF, width)}")
-        some = code.op(f"zext {mask} {code.op(f'icmp ne {whole} {low}, ' + splat('i64', 0, width))} to {whole}")
+        some = code.op(
+            f"zext {mask} {code.op(f'icmp ne {whole} {low}, ' + splat('i64', 0, width))} to {whole}"
+        )
         cut = code.op(f"and {whole} {x}, {splat('i64', -0x800, width)}")
-        odd = code.op(f"or {whole} {cut}, {code.op(f'shl {whole} {some}, ' + splat('i64', 11, width))}")
+        odd = code.op(
+            f"or {whole} {cut}, {code.op(f'shl {whole} {some}, ' + splat('i64', 11, width))}"
+        )
         big = x
         if source == "i64":  # |x| up to its complement, which has the same highest bit or one less
-            big = code.op(f"xor {whole} {x}, {code.op(f'ashr {whole} {x}, ' + splat('i64', 63, width))}")
+            big = code.op(
+                f"xor {whole} {x}, {code.op(f'ashr {whole} {x}, ' + splat('i64', 63, width))}"
+            )
         large = code.op(f"icmp uge {whole} {big}, {splat('i64', 2**53, width)}")
         return code.op(f"select {mask} {large}, {whole} {odd}, {whole} {x}")
 
@@ -217,7 +263,9 @@ class Arithmetic:
         normal = code.op(f"add {whole} {rest}, {c(112 << 23)}")
         special = code.op(f"add {whole} {normal}, {c(112 << 23)}")
         is_special = code.op(f"icmp uge {whole} {rest}, {c(0x0F800000)}")
-        shifted = code.op(f"bitcast {whole} {code.op(f'add {whole} {rest}, ' + c(113 << 23))} to {single}")
+        shifted = code.op(
+            f"bitcast {whole} {code.op(f'add {whole} {rest}, ' + c(113 << 23))} to {single}"
+        )
         small = code.op(f"fsub {single} {shifted}, {splat('f32', 2.0**-14, width)}")
         small = code.op(f"bitcast {single} {small} to {whole}")
         is_small = code.op(f"icmp ult {whole} {rest}, {c(0x00800000)}")
@@ -251,7 +299,9 @@ class Arithmetic:
         normal = code.op(f"lshr {whole} {code.op(f'add {whole} {biased}, {last}')}, {c(13)}")
         magnitude = code.op(f"bitcast {whole} {size} to {single}")
         small = code.op(f"fadd {single} {magnitude}, {splat('f32', 0.5, width)}")
-        small = code.op(f"sub {whole} {code.op(f'bitcast {single} {small} to {whole}')}, {c(0x3F000000)}")
+        small = code.op(
+            f"sub {whole} {code.op(f'bitcast {single} {small} to {whole}')}, {c(0x3F000000)}"
+        )
         special = code.op(f"select {mask} {is_nan}, {whole} {c(0x7E00)}, {whole} {c(0x7C00)}")
         is_small = code.op(f"icmp ult {whole} {size}, {c(0x38800000)}")
         is_special = code.op(f"icmp uge {whole} {size}, {c(0x47800000)}")

@@ -4,9 +4,10 @@ An entry is a file named by its key (64 hex digits), in a directory of mode 0700
 
     magic (8 bytes) | length (8, little-endian) | sha256 of key and payload (32) | payload
 
-Writers fill a temporary file and rename it, so that a reader sees a whole entry or none. Readers check owner, mode,
-length and checksum; what fails is removed, and counts as absent. Where the directory cannot be used, or the disk is
-full, nothing is cached and nothing is raised: `stats` says so.
+Writers fill a temporary file and rename it, so that a reader sees a whole entry or none. Readers
+check owner, mode, length and checksum; what fails is removed, and counts as absent. Where the
+directory cannot be used, or the disk is full, nothing is cached and nothing is raised: `stats` says
+so.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class DiskCache:
     def _path(self, key: str) -> str:
         return os.path.join(self.directory, key[:2], key)
 
-    # -- reading -------------------------------------------------------------------------------------------------------
+    # -- reading -----------------------------------------------------------------------------------
 
     def get(self, key: str) -> bytes | None:
         """The entry, or None. Never raises."""
@@ -85,19 +86,27 @@ class DiskCache:
         return payload
 
     def _read(self, path: str) -> tuple[bytes | None, float]:
-        """All bytes (None: the file is not ours to trust) and the seconds since its last use was recorded."""
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+        """All bytes (None: the file is not ours to trust) and the seconds since its last use was
+        recorded.
+        """
+        file = os.open(
+            path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        )
         try:
             status = os.fstat(file)
             age = time.time() - status.st_mtime
-            if not _trusted(status) or not stat.S_ISREG(status.st_mode) or status.st_size > self.limit:
+            if (
+                not _trusted(status)
+                or not stat.S_ISREG(status.st_mode)
+                or status.st_size > self.limit
+            ):
                 return None, age
             with open(file, "rb", closefd=False) as stream:
                 return stream.read(), age
         finally:
             os.close(file)
 
-    # -- writing -------------------------------------------------------------------------------------------------------
+    # -- writing -----------------------------------------------------------------------------------
 
     def put(self, key: str, payload: bytes) -> bool:
         """Stores an entry. Returns whether that worked; never raises."""
@@ -121,12 +130,14 @@ class DiskCache:
 
     @staticmethod
     def _write(path: str, data: bytes) -> None:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        file = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600
+        )
         with open(file, "wb") as stream:
             stream.write(data)
 
     def _ready(self) -> bool:
-        """Makes the directory, the first time. False where it cannot be used or is not ours alone."""
+        """Makes the directory. False where it cannot be used or is not ours alone."""
         if self._usable is None:
             self._usable = False
             try:
@@ -143,7 +154,7 @@ class DiskCache:
                 self.stats["errors"] += 1
         return self._usable
 
-    # -- size ----------------------------------------------------------------------------------------------------------
+    # -- size --------------------------------------------------------------------------------------
 
     def _grow(self, nbytes: int) -> None:
         if self._bytes is None:
@@ -154,7 +165,9 @@ class DiskCache:
             self.trim()
 
     def entries(self) -> list[tuple[float, int, str]]:
-        """(time of last use, bytes, path) of each entry; leftovers of dead writers are removed on the way."""
+        """(time of last use, bytes, path) of each entry; leftovers of dead writers are removed on
+        the way.
+        """
         found = []
         now = time.time()
         for folder in _scan(self.directory):
@@ -224,11 +237,19 @@ def _trusted(status: os.stat_result) -> bool:
 
 
 def fingerprint() -> str:
-    """A hash of the sources that decide what code a kernel becomes, so that no entry outlives a change of them."""
+    """A hash of the sources that decide what code a kernel becomes, so that no entry outlives a
+    change of them.
+    """
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256(f"{sys.byteorder}{struct.calcsize('P')}".encode())
-    for path in sorted([*root.glob("codegen/*.py"), *root.glob("ops/*.py"), root / "schedule" / "kernel.py",
-                        root / "runtime" / "jit.py"]):  # fmt: skip
+    for path in sorted(
+        [
+            *root.glob("codegen/*.py"),
+            *root.glob("ops/*.py"),
+            root / "schedule" / "kernel.py",
+            root / "runtime" / "jit.py",
+        ]
+    ):
         try:
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
         except OSError:

@@ -6,9 +6,10 @@
       parse -> verify -> passes -> object -> disk cache
       link                            ORC LLJIT; `done(address, owner)` takes the code into use
 
-All calls of LLVM are made under one lock, and by the compile thread but in tests. fork() waits for that lock, so a
-child finds LLVM at rest; it starts a compile thread of its own when it needs one. Code stays mapped as long as its
-Owner lives; Owners may die in any thread, since the compile thread does the unmapping.
+All calls of LLVM are made under one lock, and by the compile thread but in tests. fork() waits for
+that lock, so a child finds LLVM at rest; it starts a compile thread of its own when it needs one.
+Code stays mapped as long as its Owner lives; Owners may die in any thread, since the compile thread
+does the unmapping.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from charl.core.settings import config
 from charl.runtime import diskcache
 
 OPT_LEVELS = ("none", "less", "default", "aggressive")
-QUICK = 0  # the opt_level of the quick tier: within a fifth of the speed for arithmetic, a third of the time
+QUICK = 0  # the opt_level of the quick tier: a third of the time, a fifth slower in arithmetic
 LINKS = 2000  # of one LLJIT, which leaks 9 KB a link and slows down
 
 _busy = threading.Lock()  # held while LLVM works
@@ -72,7 +73,10 @@ def available() -> tuple[bool, str]:
                 llvm = _llvm()
             _availability = True, f"LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
         except (ImportError, OSError, RuntimeError, AttributeError) as error:
-            _availability = False, f"llvmlite cannot be used ({error}); `pip install llvmlite` gets it"
+            _availability = (
+                False,
+                f"llvmlite cannot be used ({error}); `pip install llvmlite` gets it",
+            )
     return _availability
 
 
@@ -80,7 +84,9 @@ _machine: Machine | None = None
 
 
 def machine() -> Machine:
-    """This machine, as code is generated for it: `codegen.host.Host(*jit.machine())`. Raises what `available` explains."""
+    """This machine, as code is generated for it: `codegen.host.Host(*jit.machine())`. Raises what
+    `available` explains.
+    """
     global _machine
     if _machine is None:
         with _busy:
@@ -100,7 +106,7 @@ def machine() -> Machine:
     return _machine
 
 
-# -- compile and link ------------------------------------------------------------------------------------------------
+# -- compile and link ------------------------------------------------------------------------------
 
 
 class _Session:
@@ -119,7 +125,8 @@ class _Session:
             self.lljit.close()
 
 
-# llvmlite's objects free themselves when collected, in any thread and order: these references prevent it.
+# llvmlite's objects free themselves when collected, in any thread and order: these references
+# prevent it.
 _sessions: set[_Session] = set()
 _mapped: dict[int, tuple[object, _Session]] = {}  # number of the link -> its tracker
 _links = itertools.count()
@@ -180,8 +187,14 @@ class Jit:
                 raise InternalError(f"jit: LLVM does not accept the text: {error}", text) from None
             with module:
                 if level not in self._targets:
-                    self._targets[level] = llvm.Target.from_triple(info.triple).create_target_machine(
-                        cpu=info.cpu, features=info.features, opt=level, reloc="pic", codemodel="small"
+                    self._targets[level] = llvm.Target.from_triple(
+                        info.triple
+                    ).create_target_machine(
+                        cpu=info.cpu,
+                        features=info.features,
+                        opt=level,
+                        reloc="pic",
+                        codemodel="small",
                     )
                 target = self._targets[level]
                 if level:
@@ -214,7 +227,9 @@ class Jit:
                 session.close_if_unused()
 
     def renew(self) -> list[Owner]:
-        """If this LLJIT has seen enough links: leaves it to its Owners, who are returned, to be linked anew."""
+        """If this LLJIT has seen enough links: leaves it to its Owners, who are returned, to be
+        linked anew.
+        """
         old = self._session
         if old is None or old.links < self.links:
             return []
@@ -224,12 +239,14 @@ class Jit:
 
 
 def _optimise(llvm, module, target, level: int) -> None:
-    """The passes of an opt_level. None of them changes a value: the text has no flag that would let it.
+    """The passes of an opt_level. None of them changes a value: the text has no flag that would let
+    it.
 
-    less         variables into registers, simple control flow
-    default      and instruction combining, dead code
-    aggressive   and LLVM's own pipeline: inlining, DCE, GVN, CFG simplification, instruction combining, reassociation
-                 (of integers), memcpyopt, SCCP. Its vectorisers and unrollers are off: the text has chosen already.
+    less         variables into registers, simple control flow default      and instruction
+    combining, dead code aggressive   and LLVM's own pipeline: inlining, DCE, GVN, CFG
+    simplification, instruction combining, reassociation
+                 (of integers), memcpyopt, SCCP. Its vectorisers and unrollers are off: the text has
+                 chosen already.
     """
     options = llvm.create_pipeline_tuning_options(speed_level=3 if level == 3 else 1)
     options.loop_vectorization = options.slp_vectorization = False
@@ -248,13 +265,24 @@ def _optimise(llvm, module, target, level: int) -> None:
     passes.run(module, builder)
 
 
-# -- the compile thread ----------------------------------------------------------------------------------------------
+# -- the compile thread ----------------------------------------------------------------------------
 
 
 class Job:
     """One kernel on its way. `done` and `error` are final once `wait` has returned True."""
 
-    __slots__ = ("key", "make_text", "done", "tier", "opt_level", "number", "priority", "error", "_finished", "cancelled")
+    __slots__ = (
+        "_finished",
+        "cancelled",
+        "done",
+        "error",
+        "key",
+        "make_text",
+        "number",
+        "opt_level",
+        "priority",
+        "tier",
+    )
 
     def __init__(self, key, make_text, done, priority, tier, opt_level, number):
         self.key, self.make_text, self.done = key, make_text, done
@@ -426,7 +454,9 @@ class Compiler:
                 self._warned = True
                 try:
                     warnings.warn(
-                        f"charl: a kernel could not be compiled and stays interpreted: {error}", RuntimeWarning, 2
+                        f"charl: a kernel could not be compiled and stays interpreted: {error}",
+                        RuntimeWarning,
+                        2,
                     )
                 except Warning:
                     pass  # warnings are errors here; the counter tells
@@ -475,9 +505,11 @@ def submit(
 ) -> Job:
     """Compiles in the background; lower priorities first.
 
-    key: the kernel's text, all that its code depends on beside the host, the tier and the opt_level. make_text() gives
-    the LLVM text and done(address, owner) takes the code into use; both are called on the compile thread. done may be
-    called again, with other code for the same kernel. opt_level is config's unless stated. If anything fails, done is not called and `Job.error` says why.
+    key: the kernel's text, all that its code depends on beside the host, the tier and the
+    opt_level. make_text() gives the LLVM text and done(address, owner) takes the code into use;
+    both are called on the compile thread. done may be called again, with other code for the same
+    kernel. opt_level is config's unless stated. If anything fails, done is not called and
+    `Job.error` says why.
     """
     job = Job(key, make_text, done, priority, tier, opt_level or config.opt_level, next(_numbers))
     _compiler.submit(job)
@@ -494,7 +526,7 @@ def drain(timeout: float | None = None) -> bool:
 
 
 def counters() -> dict[str, int]:
-    """compiles (by LLVM), disk_hits, failures, links, pending, and the disk cache's own as disk_*."""
+    """compiles (by LLVM), disk_hits, failures, links, pending, and the disk cache's, as disk_*."""
     disk = _compiler.cache.stats if _compiler.cache is not None else {}
     own = {f"disk_{name}": count for name, count in disk.items() if name != "hits"}
     return {**_compiler.counters, "pending": len(_compiler.pending()), **own}
@@ -511,7 +543,9 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_busy.acquire, after_in_parent=_busy.release, after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_busy.acquire, after_in_parent=_busy.release, after_in_child=_after_fork_in_child
+    )
 try:
     threading._register_atexit(_compiler.stop)  # ahead of the interpreter's joining of threads
 except (AttributeError, RuntimeError):

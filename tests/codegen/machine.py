@@ -68,7 +68,9 @@ def scratch_bytes(kernel, params):
 
 
 def run(function, kernel, arrays, params, splits=()):
-    """Runs all units, cut at `splits`, on guarded copies of the arrays. Returns (arrays, error record or None)."""
+    """Runs all units, cut at `splits`, on guarded copies of the arrays. Returns (arrays, error
+    record or None).
+    """
     guarded = []
     for a in arrays:
         memory = np.full(a.nbytes + 2 * GUARD, 0xA5, np.uint8)
@@ -90,8 +92,12 @@ def run(function, kernel, arrays, params, splits=()):
             error = (launch.error.site, launch.error.index, launch.error.extent)
             break
     for memory in guarded:
-        assert (memory[:GUARD] == 0xA5).all() and (memory[-GUARD:] == 0xA5).all(), "wrote outside of a buffer"
-    assert (scratch[:start] == 0xA5).all() and (scratch[start + nbytes :] == 0xA5).all(), "outside of scratch"
+        assert (memory[:GUARD] == 0xA5).all() and (memory[-GUARD:] == 0xA5).all(), (
+            "wrote outside of a buffer"
+        )
+    assert (scratch[:start] == 0xA5).all() and (scratch[start + nbytes :] == 0xA5).all(), (
+        "outside of scratch"
+    )
     return [m[GUARD : len(m) - GUARD].view(a.dtype) for m, a in zip(guarded, arrays)], error
 
 

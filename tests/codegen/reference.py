@@ -1,7 +1,7 @@
-"""Runs a Kernel with numpy and plain loops, by the letter of kernel.py: an oracle for every backend, to the bit.
+"""Runs a Kernel with numpy, by the letter of kernel.py: an oracle for every backend, to the bit.
 
-`run(kernel, arrays, params)` fills in the output arrays (flat, one for each argument) and returns the error record of
-the first wrap that fails, as (site, index, extent), or None.
+`run(kernel, arrays, params)` fills in the output arrays (flat, one for each argument) and returns
+the error record of the first wrap that fails, as (site, index, extent), or None.
 """
 
 import itertools
@@ -28,7 +28,14 @@ def identity(kind, dtype):
     if info.kind == "f":
         return {"add": -0.0, "mul": 1.0, "max": -np.inf, "min": np.inf}[kind]
     limits = np.iinfo(NUMPY[dtype])
-    return {"add": 0, "mul": 1, "max": limits.min, "min": limits.max, "or": 0, "and": -1 if info.kind == "i" else limits.max}[kind]
+    return {
+        "add": 0,
+        "mul": 1,
+        "max": limits.min,
+        "min": limits.max,
+        "or": 0,
+        "and": -1 if info.kind == "i" else limits.max,
+    }[kind]
 
 
 def apply(op, dtype, *args):

@@ -1,4 +1,4 @@
-"""LLVM text against numpy, to the bit: what it computes at every opt_level, and that it touches nothing else."""
+"""LLVM text against numpy, to the bit, at every opt_level; and that it touches nothing else."""
 
 import ctypes
 import functools
@@ -58,7 +58,7 @@ def expect(function, kernel, arrays, params, want, error, splits=()):
             assert machine.same(a, b), (k, a[:8], b[:8], np.flatnonzero(a != b)[:8])
 
 
-# -- every kind of instruction -----------------------------------------------------------------------------------------
+# -- every kind of instruction ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("opt_level", jit.OPT_LEVELS)
@@ -79,7 +79,9 @@ def test_tails(name, tier, host):
         expect(function, *known(name, n))
 
 
-@pytest.mark.parametrize("name", ["add", "softmax", "three_outer_axes", "column_softmax", "column_statistics"])
+@pytest.mark.parametrize(
+    "name", ["add", "softmax", "three_outer_axes", "column_softmax", "column_statistics"]
+)
 def test_splits(name):
     """A launch in pieces gives what the whole gives."""
     rng = np.random.default_rng(7)
@@ -90,7 +92,9 @@ def test_splits(name):
         check(kernel, arrays, params, splits=splits)
 
 
-@pytest.mark.parametrize("name", ["softmax", "three_outer_axes", "column_statistics", "add", "scan"])
+@pytest.mark.parametrize(
+    "name", ["softmax", "three_outer_axes", "column_statistics", "add", "scan"]
+)
 def test_nothing_to_do(name):
     """An empty inner axis: rows are walked, and nothing is read."""
     kernel, arrays, params = CASES[name](1, np.random.default_rng(0))
@@ -101,13 +105,16 @@ def test_nothing_to_do(name):
         check(kernel, [a[:0] if len(a) > 3 else a for a in arrays], params, tier=tier)
 
 
-# -- orders of reductions ----------------------------------------------------------------------------------------------
+# -- orders of reductions --------------------------------------------------------------------------
 
-REDUCTIONS = [(kind, dtype) for kind in ("add", "mul", "max", "min", "dot", "or", "and")
-              for dtype in ("f32", "f64", "i8", "u16", "i32", "i64", "u64", "b1", "f16", "bf16")
-              if not (kind == "dot" and dtype not in ("f32", "f64"))
-              and not (kind in ("or", "and") and BY_SHORT[dtype].kind == "f")
-              and not (kind in ("add", "mul") and dtype in ("f16", "bf16"))]  # fmt: skip
+REDUCTIONS = [
+    (kind, dtype)
+    for kind in ("add", "mul", "max", "min", "dot", "or", "and")
+    for dtype in ("f32", "f64", "i8", "u16", "i32", "i64", "u64", "b1", "f16", "bf16")
+    if not (kind == "dot" and dtype not in ("f32", "f64"))
+    and not (kind in ("or", "and") and BY_SHORT[dtype].kind == "f")
+    and not (kind in ("add", "mul") and dtype in ("f16", "bf16"))
+]
 
 
 @pytest.mark.parametrize("order", ["row", "column"])
@@ -144,26 +151,45 @@ def test_blocks(order, size, tier):
         check(kernel, [x, np.zeros(2 * blocks, "f4")], [n, 2, blocks], tier=tier)
 
 
-# -- arithmetic --------------------------------------------------------------------------------------------------------
+# -- arithmetic ------------------------------------------------------------------------------------
 
-UNGUARDED = ("cast", "bitcast", "idiv", "irem", "shl", "shr")  # tested by pair, or through the ops that guard them
+UNGUARDED = (
+    "cast",
+    "bitcast",
+    "idiv",
+    "irem",
+    "shl",
+    "shr",
+)  # tested by pair, or through the ops that guard them
 LOOPS = [key for key in cgen.loops() if key[0] not in UNGUARDED]
 
 
 @pytest.mark.parametrize("op", sorted({key[0] for key in LOOPS}))
 def test_ops(op):
-    """Each op that the interpreter has a loop for, on each of its dtypes; vectors and, through tails, masked ones."""
+    """Each op that the interpreter has a loop for, on each of its dtypes; vectors and, through
+    tails, masked ones.
+    """
     for number, key in enumerate(k for k in LOOPS if k[0] == op):
         name, kinds, result = key
         kernel = kernels.table_op(name, kinds, result)
         xs = operands(kinds, n=501)
         want = evaluate(expansion(*key), *xs)
         host = list(HOSTS.values())[number % len(HOSTS)]
-        function, _owner = machine.build(llvm.emit(kernel, host, ("quick", "full")[number % 2]), "none")
-        got, error = machine.run(function, kernel, [*xs, np.zeros(len(want), want.dtype)], [len(want)])
+        function, _owner = machine.build(
+            llvm.emit(kernel, host, ("quick", "full")[number % 2]), "none"
+        )
+        got, error = machine.run(
+            function, kernel, [*xs, np.zeros(len(want), want.dtype)], [len(want)]
+        )
         wrong = ~same_bits(got[-1], want)
         assert error is None
-        assert not wrong.any(), (key, host.cpu, [x[wrong][:4] for x in xs], got[-1][wrong][:4], want[wrong][:4])
+        assert not wrong.any(), (
+            key,
+            host.cpu,
+            [x[wrong][:4] for x in xs],
+            got[-1][wrong][:4],
+            want[wrong][:4],
+        )
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -193,7 +219,9 @@ def test_every_half(dtype):
         ):
             kernel = kernels.table_op(op, kinds, result)
             function, _owner = machine.build(llvm.emit(kernel, host, "full"))
-            got, _ = machine.run(function, kernel, [data, np.zeros(len(x), NUMPY[result])], [len(x)])
+            got, _ = machine.run(
+                function, kernel, [data, np.zeros(len(x), NUMPY[result])], [len(x)]
+            )
             with np.errstate(invalid="ignore"):
                 want = data.astype(NUMPY[result])
             assert same_bits(got[-1], want).all()
@@ -208,7 +236,7 @@ def test_half_literals(dtype):
     assert same_bits(got, want).all()
 
 
-# -- errors and the ABI ------------------------------------------------------------------------------------------------
+# -- errors and the ABI ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tier", ["quick", "full"])
@@ -240,14 +268,27 @@ def test_launch_offsets(tmp_path):
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("no C compiler to ask")
-    fields = {"buffers": "buffers", "params": "params", "scratch": "scratch", "site": "error.site",
-              "index": "error.index", "extent": "error.extent"}  # fmt: skip
+    fields = {
+        "buffers": "buffers",
+        "params": "params",
+        "scratch": "scratch",
+        "site": "error.site",
+        "index": "error.index",
+        "extent": "error.extent",
+    }
     assert set(fields) == set(body.LAUNCH)
     shown = "".join(f'printf("%zu ", offsetof(charl_launch_t, {f}));' for f in fields.values())
     source = tmp_path / "offsets.c"
-    source.write_text(f'#include <stdio.h>\n#include "charl.h"\nint main(void) {{ {shown} printf("%d", CHARL_EINDEX); }}\n')
-    subprocess.run([compiler, "-I", str(CSRC), str(source), "-o", str(tmp_path / "offsets")], check=True)
-    printed = subprocess.run([tmp_path / "offsets"], check=True, capture_output=True, text=True).stdout
+    source.write_text(
+        '#include <stdio.h>\n#include "charl.h"\n'
+        f'int main(void) {{ {shown} printf("%d", CHARL_EINDEX); }}\n'
+    )
+    subprocess.run(
+        [compiler, "-I", str(CSRC), str(source), "-o", str(tmp_path / "offsets")], check=True
+    )
+    printed = subprocess.run(
+        [tmp_path / "offsets"], check=True, capture_output=True, text=True
+    ).stdout
     assert [int(x) for x in printed.split()] == [*(body.LAUNCH[f] for f in fields), body.EINDEX]
     assert ctypes.sizeof(machine.Launch) == 80
 
@@ -257,7 +298,10 @@ def test_text_claims_nothing():
     for tier in ("quick", "full"):
         for name, make in CASES.items():
             text = llvm.emit(make(1, np.random.default_rng(0))[0], THIS, tier)
-            assert not re.search(r"\b(nsw|nuw|exact|inbounds|noalias|fast|nnan|ninf|nsz|reassoc|ptrtoint|inttoptr)\b", text), name
+            assert not re.search(
+                r"\b(nsw|nuw|exact|inbounds|noalias|fast|nnan|ninf|nsz|reassoc|ptrtoint|inttoptr)\b",
+                text,
+            ), name
 
 
 def test_text_is_deterministic():

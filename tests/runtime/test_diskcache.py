@@ -194,7 +194,14 @@ assert cache.stats["damaged"] == 0, cache.stats
 
 
 def start(directory, limit, rounds):
-    command = [sys.executable, "-c", textwrap.dedent(WRITER), str(directory), str(limit), str(rounds)]
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(WRITER),
+        str(directory),
+        str(limit),
+        str(rounds),
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -1,4 +1,4 @@
-"""The compile thread: jobs, failures, fork, exit, and code that stays as long as somebody owns it."""
+"""The compile thread: jobs, failures, fork, exit, and how long code stays."""
 
 import ctypes
 import gc
@@ -61,18 +61,27 @@ def test_compile_and_link_at_every_level():
 def test_submit_uses_the_disk_cache():
     before, found = jit.counters(), []
     for _ in range(2):
-        job = jit.submit("k1", lambda: text(11), lambda address, owner: found.append((address, owner)))
+        job = jit.submit(
+            "k1", lambda: text(11), lambda address, owner: found.append((address, owner))
+        )
         assert job.wait(60) and job.finished and job.error is None
     assert [call(address) for address, _ in found] == [11, 11]
     change = grown(before)
-    assert (change["compiles"], change["disk_hits"], change["failures"], change["pending"]) == (1, 1, 0, 0)
+    assert (change["compiles"], change["disk_hits"], change["failures"], change["pending"]) == (
+        1,
+        1,
+        0,
+        0,
+    )
 
 
 def test_what_the_cache_depends_on():
     before, owners = jit.counters(), []
     for tier in ("quick", "full"):
         for level in ("none", "aggressive"):
-            jit.submit("k2", lambda: text(1), lambda *a: owners.append(a), tier=tier, opt_level=level)
+            jit.submit(
+                "k2", lambda: text(1), lambda *a: owners.append(a), tier=tier, opt_level=level
+            )
     jit.submit("k3", lambda: text(1), lambda *a: owners.append(a), tier="full", opt_level="none")
     assert jit.drain(60)
     assert grown(before)["compiles"] == 5 and len(owners) == 5
@@ -134,7 +143,10 @@ def test_priorities():
         lambda: "this is not LLVM",
         lambda: text(1).replace("ret i32", "ret i64"),
         lambda: text(1).replace("@kernel", "@another"),
-        lambda: "declare void @no_such_symbol()\n" + text(1).replace("  ret", "  call void @no_such_symbol()\n  ret"),
+        lambda: (
+            "declare void @no_such_symbol()\n"
+            + text(1).replace("  ret", "  call void @no_such_symbol()\n  ret")
+        ),
         lambda: 1 / 0,
     ],
 )
@@ -178,7 +190,9 @@ def test_code_lives_as_long_as_its_owner():
     del owner
     gc.collect()
     assert alive() is None
-    assert jit.submit("after", lambda: text(1), lambda *a: None).wait(60), "the thread has unmapped it"
+    assert jit.submit("after", lambda: text(1), lambda *a: None).wait(60), (
+        "the thread has unmapped it"
+    )
 
 
 def test_owners_dropped_in_many_threads():
@@ -220,20 +234,26 @@ def test_renewal_moves_live_code(monkeypatch):
 
 
 def run(script, **environ):
-    script = "import os, sys, threading, ctypes\nfrom charl.runtime import jit\n" + textwrap.dedent(script)
+    script = "import os, sys, threading, ctypes\nfrom charl.runtime import jit\n" + textwrap.dedent(
+        script
+    )
     return subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120,
-        env={**os.environ, "CHARL_DISK_CACHE": "0", **environ})  # fmt: skip
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "CHARL_DISK_CACHE": "0", **environ},
+    )
 
 
 SLOW = '''
 def slow(n=400):
     """Text that takes LLVM a while."""
-    body = "".join(f"  %v{k} = fdiv <16 x double> %v{k - 1}, %v{max(0, k - 7)}\\n" for k in range(1, n))
-    return (
-        "define i32 @kernel(ptr %launch, i64 %begin, i64 %end) {\\n  %v0 = load <16 x double>, ptr %launch, align 8\\n"
-        + body + f"  store <16 x double> %v{n - 1}, ptr %launch, align 8\\n  ret i32 5\\n}}\\n"
-    )
+    lines = ["define i32 @kernel(ptr %launch, i64 %begin, i64 %end) {"]
+    lines += ["  %v0 = load <16 x double>, ptr %launch, align 8"]
+    lines += [f"  %v{k} = fdiv <16 x double> %v{k-1}, %v{max(0, k-7)}" for k in range(1, n)]
+    lines += [f"  store <16 x double> %v{n-1}, ptr %launch, align 8", "  ret i32 5", "}"]
+    return "\\n".join(lines)
 '''
 
 
@@ -249,7 +269,8 @@ def test_fork_while_compiling():
         first = jit.submit("first", lambda: slow(3), use)
         assert first.wait(60)
         for k in range(12):
-            job = jit.submit(f"p{k}", lambda: slow(200 + k), use, opt_level="aggressive", tier="full")
+            big = lambda: slow(200 + k)
+            job = jit.submit(f"p{k}", big, use, opt_level="aggressive", tier="full")
             child = os.fork()
             if child == 0:
                 memory = ctypes.create_string_buffer(1024)
@@ -308,7 +329,9 @@ atexit.register(late)
 
 
 def test_llvmlite_is_loaded_on_first_use():
-    done = run("assert 'llvmlite' not in sys.modules; jit.available(); assert 'llvmlite' in sys.modules")
+    done = run(
+        "assert 'llvmlite' not in sys.modules; jit.available(); assert 'llvmlite' in sys.modules"
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -344,10 +367,15 @@ while True:
     )
     environ = {**os.environ, "CHARL_CACHE_DIR": str(tmp_path / "cache"), "CHARL_DISK_CACHE": "1"}
     for rounds in (1, 4, 9):
-        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environ)
+        process = subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environ
+        )
         for _ in range(rounds):
             assert process.stdout.readline()
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
-    done = run("print(jit.submit('k', lambda: '', lambda *a: None) and jit.drain(60))", CHARL_CACHE_DIR=str(tmp_path / "cache"))
+    done = run(
+        "print(jit.submit('k', lambda: '', lambda *a: None) and jit.drain(60))",
+        CHARL_CACHE_DIR=str(tmp_path / "cache"),
+    )
     assert done.returncode == 0, done.stderr
