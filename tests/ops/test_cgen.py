@@ -15,7 +15,7 @@ from charl.ops.trace import expansion
 from .evaluate import NUMPY, evaluate
 from .samples import operands, same_bits
 
-# one of each way that a loop is written: plain, rare, lut, by f32, conversions, bool, libm, division
+# one of each way that a loop is written: plain, rare, lut, by f32, conversions, libm, division
 NAMES = (
     "add floor_divide remainder sin pow exp tanh maximum isnan logical_and where nextafter philox"
 )
