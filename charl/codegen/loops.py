@@ -146,7 +146,7 @@ class Loops(Body):
 
     def sum_kind(self, instr: Instr) -> str:
         """How totals are added: a dot product's like any sum."""
-        return "add" if instr.attr == "dot" else instr.attr
+        return "add" if instr.attr == "dot" else str(instr.attr)
 
     def vector_cell(self, name: str, number: int, instr: Instr, lanes: int) -> str:
         return self.cell((name, number), vector(MEMORY[instr.dtype], lanes))
