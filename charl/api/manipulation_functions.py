@@ -245,7 +245,8 @@ def repeat(x, repeats, /, *, axis=None):
 def _repeat_each(n, counts, axis):
     if counts.dtype.kind not in "iu" or counts.shape != (n.shape[axis],):
         raise ValueError(
-            f"repeat: repeats must be {n.shape[axis]} ints, got {counts.dtype} of shape {counts.shape}"
+            f"repeat: repeats must be {n.shape[axis]} ints; "
+            f"got {counts.dtype} of shape {counts.shape}"
         )
     if (counts < 0).any():
         raise ValueError("repeat: repeats must not be negative")

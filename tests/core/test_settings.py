@@ -82,4 +82,4 @@ def test_watchers_and_generation_see_changes_only():
 
 
 def test_the_page_is_current():
-    assert DOCS.read_text() == markdown(), "run: python -m charl.core.settings > docs/settings.md"
+    assert DOCS.read_text() == markdown(), "write markdown() to docs/settings.md"
