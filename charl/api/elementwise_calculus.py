@@ -2,9 +2,9 @@
 elementwise.
 
 All take real arrays of any shape and give a floating-point array of that shape: floats keep their
-dtype, ints and bools become float64. The error bound of each is its row's in the op table. cbrt,
-erf, exp2 and sigmoid are charl's own additions. TypeError is raised at the call for a dtype that
-the row does not take.
+dtype; as in NumPy, ints and bools of 8 bits become float16, of 16 bits float32, others float64. The
+error bound of each is its row's in the op table. cbrt, erf, exp2 and sigmoid are charl's own
+additions. TypeError is raised at the call for a dtype that the row does not take.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def positive(x, /):
 
 
 def reciprocal(x, /):
-    """1 / x; integers become float64.
+    """1 / x; of integers, the integer part (0 of 0).
 
     >>> ch.reciprocal(ch.asarray([4.0, 0.5]))
     """
