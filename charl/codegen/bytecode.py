@@ -1,89 +1,66 @@
-"""Bytecode for the interpreter: encode(kernel) writes what csrc/interp.h defines and csrc/interp.c runs.
+"""Bytecode for the interpreter: encode(kernel) writes the program that csrc/interp.c runs.
 
-What is worked out here, so that a launch need not: at which level a value is made, which register it lies in, and
-which stores the producing instruction can do by itself. Levels of a value:
+What is worked out here, so that a launch need not: at which level a value is made, which register
+it lies in, and which stores the producing instruction can do by itself. Levels of a value:
 
-  LAUNCH  constants, scalars, and what is computed from these alone: once a launch
-  UNIT    row values, and values of a looping stage that do not vary along its inner axis: once a unit
-  INNER   once a block of the inner axis: up to UNIT elements in row order, steps x columns in column order
+  LAUNCH  constants, scalars, and what is computed from these alone: made once a launch
+  ONCE    row values, and those of a looping stage that its inner axis does not change: once a unit
+  INNER   once a block of the inner axis: at most UNIT elements, in column order steps x columns
 
-An instruction that makes an INNER value takes row values as splats: registers that repeat the value over a block.
-A load of contiguous memory that the kernel does not write costs nothing: the value is that memory. A register is
-free again after the last use of its value; element loops may write over an operand of the same size.
+An instruction that makes an INNER value takes the others as splats: registers that repeat the value
+over a block. A load of contiguous memory that the kernel does not write costs nothing: the value is
+that memory. A register is free again after the last use of its value, and an element loop may write
+over an operand of the same size.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable
-from typing import NamedTuple
-
+from charl.codegen.program import (
+    ALIAS,
+    COLUMN,
+    CONTRACT,
+    NUMBER,
+    ONE,
+    RESET,
+    ROW,
+    SIDE,
+    TILE,
+    Encoded,
+    Program,
+    Record,
+    Section,
+    bits,
+    round_up,
+)
 from charl.core.dtypes import BY_SHORT
 from charl.core.errors import InternalError
-from charl.ops.cgen import index, table_hash
+from charl.ops.cgen import index
 from charl.schedule.kernel import (
-    COLUMNS, KC, LANES, REDUCTIONS, TILE_I, TILE_J, UNIT, Access, Contract, Instr, Int, Kernel, P, Stage, Value,
-)  # fmt: skip
+    KC,
+    LANES,
+    REDUCTIONS,
+    TILE_I,
+    TILE_J,
+    UNIT,
+    Access,
+    Contract,
+    Instr,
+    Int,
+    P,
+    Stage,
+    Value,
+)
 
-MAGIC, VERSION = 0x43524843, 1
-SIDE = 256  # rows and columns of a contraction's block: csrc/interp.h
-ORDERS = {"row": 0, "column": 1}
-CONTRACT = 2
-NUMBER, TILE = -1, -2  # instead of an argument: a plain number, the tile of sums
-OPCODES = (
-    "loop", "load", "store", "out", "gather", "index", "fill", "param", "splat", "wrap", "keep", "kept", "into",
-    "start", "fold", "done", "scan",
-)  # fmt: skip
-OPCODE = {name: code for code, name in enumerate(OPCODES)}
-ALIAS, RESET = 1, 2
-OPERANDS = 4
-HEADER = struct.Struct("<Ii64s" + "i" * 34)
-PLACE_BYTES = 40
-STAGGER = 64  # bytes between registers, so that equal offsets in two of them fall into different cache sets
-LAUNCH, UNIT_LEVEL, INNER = range(3)
-ONE = -2
-
-
-class Encoded(NamedTuple):
-    """A program, and what a launch of it needs: scratch_bytes come after the kernel's slots."""
-
-    program: bytes
-    scratch_bytes: int
-    params: int
-    buffers: int
-    slots: int
-
-
-class Record(NamedTuple):
-    """One instruction; csrc/interp.h says what dst, operands, x and y mean."""
-
-    op: str
-    dst: int = -1
-    args: tuple[int, ...] = ()
-    x: int = 0
-    y: int = 0
-
-    def __str__(self) -> str:
-        dst = f"v{self.dst} = " if self.dst >= 0 else ""
-        return f"{dst}{self.op} {' '.join(f'v{a}' for a in self.args)} x={self.x} y={self.y}"
-
-
-class Section(NamedTuple):
-    """The parts of a stage's code, in the order in which they run."""
-
-    loop: bool
-    init: list[Record]
-    pro: list[Record]
-    splat: list[Record]
-    body: list[Record]
-    epi: list[Record]
-
+LAUNCH, ONCE, INNER = range(3)
+STAGGER = 64  # bytes between registers: equal offsets in two of them are in different cache sets
+# What the interpreter has code of its own for; all else is an element loop.
+OWN = {"load", "store", "gather", "index", "wrap", "keep", "kept", "scan", "reduce", "acc"}
 
 Place = tuple[str, int, int]  # "fixed" or "pool", offset, nbytes
 
 
 class Registers:
-    """Memory of registers: what lasts for the launch, and a pool that a stage's values take turns in."""
+    """Memory of registers: some last for the launch, others are a pool for a stage's values."""
 
     def __init__(self) -> None:
         self.fixed = self.pool = 0
@@ -91,7 +68,7 @@ class Registers:
 
     def lasting(self, nbytes: int) -> Place:
         at = self.fixed
-        self.fixed += _round(nbytes, 64)
+        self.fixed += round_up(nbytes, 64)
         return "fixed", at, nbytes
 
     def take(self, nbytes: int) -> Place:
@@ -100,7 +77,7 @@ class Registers:
             self.free.remove(fits[0])
             return "pool", fits[0][1], fits[0][0]
         at = self.pool
-        self.pool += _round(nbytes, 64) + STAGGER
+        self.pool += round_up(nbytes, 64) + STAGGER
         return "pool", at, nbytes
 
     def give(self, place: Place) -> None:
@@ -109,7 +86,7 @@ class Registers:
 
 
 class Encoder:
-    """Builds one program. A value is numbered as in the kernel; splats and fold states come after those."""
+    """Builds one program. Values have the kernel's numbers; splats and fold states come after."""
 
     def __init__(self, kernel: Value):
         self.kernel = kernel
@@ -145,7 +122,7 @@ class Encoder:
     def access(
         self, arg: int, size: int, offset: Int, strides: tuple[Int, ...], role: str = ""
     ) -> int:
-        """The number of an access record: arg, size, offset, strides of row and column, outer strides."""
+        """The number of the access (arg, size, offset, strides of row, column, *outer)."""
         if self.contract:
             outer, (sr, sc) = strides[:-2], strides[-2:]
         else:
@@ -160,6 +137,10 @@ class Encoder:
     def memory(self, access: Access) -> int:
         dtype = self.kernel.args[access.arg].dtype
         return self.access(access.arg, BY_SHORT[dtype].itemsize, access.offset, access.strides)
+
+    def sums(self, size: int) -> int:
+        """The access that stands for a contraction's tile of sums."""
+        return self.access(TILE, size, 0, (0,) * (len(self.kernel.outer) + 2), "sums")
 
     def new(self, place) -> int:
         self.places.append(place)
@@ -188,17 +169,17 @@ class Encoder:
         if instr.op in ("const", "param"):
             return LAUNCH
         if instr.op == "reduce":
-            return UNIT_LEVEL
-        if instr.op not in _OWN:
+            return ONCE
+        if instr.op not in OWN:
             return level
         if not loop:
-            return UNIT_LEVEL
+            return ONCE
         if self.contract or instr.op not in ("load", "gather", "index") or level == INNER:
             return INNER
         if instr.op == "index":
-            return UNIT_LEVEL if instr.attr[1][-1] == 0 else INNER
+            return ONCE if instr.attr[1][-1] == 0 else INNER
         where = instr.attr[0] if instr.op == "gather" else instr.attr
-        return INNER if self.along(where) != 0 or self.writable(where.arg) else UNIT_LEVEL
+        return INNER if self.along(where) != 0 or self.writable(where.arg) else ONCE
 
     def find_levels(self) -> None:
         for at, stage in enumerate(self.stages):
@@ -245,10 +226,7 @@ class Encoder:
             alias = 0 if self.writable(attr.arg) else ALIAS
             return Record("load", v, args, self.memory(attr), alias | flags)
         if op == "acc":
-            strides = (0,) * len(self.kernel.outer) + (0, 0)
-            return Record(
-                "load", v, (), self.access(TILE, self.size(v), 0, strides, "sums"), ALIAS | flags
-            )
+            return Record("load", v, (), self.sums(self.size(v)), ALIAS | flags)
         if op == "store":
             return Record("store", -1, args, self.memory(attr))
         if op == "gather":
@@ -256,10 +234,8 @@ class Encoder:
         if op == "index":
             return Record("index", v, (), self.access(NUMBER, 1, *attr))
         if op == "const":
-            bits = _bits(attr, instr.dtype)
-            return Record(
-                "fill", v, (), self.consts.setdefault(bits, len(self.consts)), self.size(v)
-            )
+            number = self.consts.setdefault(bits(attr, instr.dtype), len(self.consts))
+            return Record("fill", v, (), number, self.size(v))
         if op == "param":
             return Record("param", v, (), self.int(attr), self.size(v))
         if op == "wrap":
@@ -324,7 +300,7 @@ class Encoder:
 
     def inner_value(self, v: int, args: tuple[int, ...], target: int | None, last: dict[int, int],
                     live: dict[int, Place], section: Section) -> None:  # fmt: skip
-        """Code that makes one INNER value: in the memory that `target` would store it to, or in a register."""
+        """Makes an INNER value: in the memory that `target` would store it to, or in a register."""
         instr, code = self.instrs[v], section.body
         nowhere = instr.op == "kept" or self.always_alias(instr)  # it is memory already
         if target is not None:
@@ -340,9 +316,7 @@ class Encoder:
             live[v] = self.registers.take(UNIT * self.size(v)) if dying is None else live.pop(dying)
             self.places[v] = live[v]
         if instr.op == "scan":
-            state = self.new(
-                self.registers.lasting((LANES if self.row else UNIT) * self.size(v))
-            )
+            state = self.new(self.registers.lasting((LANES if self.row else UNIT) * self.size(v)))
             section.init.append(Record("start", state, (), self.fold(instr)))
             code.append(Record("scan", v, (*args, state), self.fold(instr)))
         else:
@@ -358,13 +332,13 @@ class Encoder:
         self, v: int, args: tuple[int, ...], last: dict[int, int], live: dict[int, Place]
     ) -> int | None:
         """An operand that dies here and whose register an element loop may write over."""
-        if self.instrs[v].op in _OWN or len(set(args)) < len(args):
+        if self.instrs[v].op in OWN or len(set(args)) < len(args):
             return None
         dying = (a for a in args if last.get(a) == v and a in live and self.size(a) == self.size(v))
         return next(dying, None)
 
     def direct_stores(self, numbers: range) -> dict[int, int]:
-        """Value -> the store or keep whose memory it may be made in, because nothing in between can tell."""
+        """Value -> the store or keep whose memory it is made in: nothing in between can tell."""
         touched: dict[int, list[int]] = {}  # argument -> the instructions that read or write it
         for u in numbers:
             attr = self.instrs[u].attr
@@ -385,117 +359,56 @@ class Encoder:
             found[instr.args[0]] = u
         return found
 
-    # -- bytes --------------------------------------------------------------------------------
+    # -- the whole ----------------------------------------------------------------------------
 
-    def assemble(self) -> Encoded:
+    def program(self) -> Program:
+        """The parts that walk the kernel: order, extents, slots."""
         kernel = self.kernel
-        lhs = rhs = sums = tile_i = tile_j = 0
-        depth = ONE
-        fixed_bytes = 0
-        slots: tuple[str, ...] = ()
         if self.contract:
-            order, block, split = CONTRACT, -1, 0
             size = BY_SHORT[kernel.dtype].itemsize
             *outer, i, _, k = kernel.lhs.strides
             lhs = self.access(kernel.lhs.arg, size, kernel.lhs.offset, (*outer, i, k), "lhs")
             *outer, _, j, k = kernel.rhs.strides
             rhs = self.access(kernel.rhs.arg, size, kernel.rhs.offset, (*outer, k, j), "rhs")
-            sums = self.access(TILE, size, 0, (0,) * (len(kernel.outer) + 2), "sums")
-            inner, columns, depth = (
-                self.int(axis.extent) for axis in (kernel.i, kernel.j, kernel.k)
+            extents = (self.int(axis.extent) for axis in (kernel.i, kernel.j, kernel.k))
+            return Program(
+                CONTRACT,
+                **dict(zip(("inner", "columns", "depth"), extents)),
+                tiles=(TILE_I, TILE_J),
+                sides=(lhs, rhs, self.sums(size)),
+                fixed_bytes=(2 * KC * SIDE + SIDE * SIDE) * size,
+                outer=[self.int(axis.extent) for axis in kernel.outer],
             )
-            tile_i, tile_j = TILE_I, TILE_J
-            fixed_bytes = (2 * KC * SIDE + SIDE * SIDE) * size
-            walked = kernel.outer
-        else:
-            slots = kernel.slots
-            order, block = ORDERS[kernel.order], -1 if kernel.block is None else kernel.block
-            folds = any(i.op in ("reduce", "scan") for i in self.instrs)
-            split = int(self.row and not kernel.outer and kernel.inner is not None and not folds)
-            inner = ONE if kernel.inner is None else self.int(kernel.inner.extent)
-            columns = ONE if self.row else self.int(kernel.outer[-1].extent)
-            walked = kernel.outer if self.row else kernel.outer[:-1]
-        if block >= len(walked):
-            raise self.fail("the axis that counts blocks cannot be the one of the columns")
-        extents = [self.int(axis.extent) for axis in walked]
+        walked = kernel.outer if self.row else kernel.outer[:-1]
+        if kernel.block is not None and kernel.block >= len(walked):
+            raise self.fail("the axis that counts blocks cannot be that of the columns")
+        folds = any(i.op in ("reduce", "scan") for i in self.instrs)
+        split = self.row and not kernel.outer and kernel.inner is not None and not folds
+        return Program(
+            ROW if self.row else COLUMN,
+            block=-1 if kernel.block is None else kernel.block,
+            split=int(split),
+            inner=ONE if kernel.inner is None else self.int(kernel.inner.extent),
+            columns=ONE if self.row else self.int(kernel.outer[-1].extent),
+            outer=[self.int(axis.extent) for axis in walked],
+            slots=[BY_SHORT[slot].itemsize for slot in kernel.slots],
+        )
 
-        code = self.launch + self.launch_splats
-        stages = []
-        for s in self.sections:
-            ends = [len(code)]
-            for part in (s.init, s.pro, s.splat, s.body, s.epi):
-                code = code + part
-                ends.append(len(code))
-            stages.append((int(s.loop), *ends))
-        fixed = _round(self.registers.fixed, 64)
-        register_bytes = _round(fixed + self.registers.pool, 64)
-        values = []
+    def assemble(self) -> Encoded:
+        program = self.program()
+        fixed = round_up(self.registers.fixed, 64)
+        program.register_bytes = round_up(fixed + self.registers.pool, 64)
         for place in self.places:
             kind, at, nbytes = place or ("fixed", 0, 0)
-            values.append((at + (fixed if kind == "pool" else 0), nbytes))
-        accesses = [record for _, record in self.accesses]
-        scratch = (
-            fixed_bytes
-            + register_bytes
-            + 8 * (len(values) + len(slots))
-            + PLACE_BYTES * len(accesses)
-        )
-        scratch += 8 * len(walked) * (len(accesses) + 2)
-
-        sections = [
-            _pack("q", [list(self.consts)]),
-            _pack("i", ((OPCODE[r.op], r.dst, *_operands(r.args), r.x, r.y) for r in code)),
-            _pack("i", stages),
-            _pack("i", accesses),
-            _pack("i", values),
-            _pack("i", [extents]),
-            _pack("i", [[BY_SHORT[s].itemsize for s in slots]]),
-        ]
-        starts, at = [], _round(HEADER.size, 8)
-        for section in sections:
-            starts.append(at)
-            at += len(section)
-        header = HEADER.pack(
-            MAGIC, VERSION, table_hash().encode(), at, order, len(walked), block, split, inner, columns, depth,
-            tile_i, tile_j, lhs, rhs, sums, len(accesses), len(values), len(slots), len(stages), len(code),
-            len(self.consts), self.nparams, len(kernel.args), len(self.launch), len(self.launch) + len(self.launch_splats),
-            fixed_bytes, register_bytes, scratch, *starts, 0,
-        )  # fmt: skip
-        program = header.ljust(_round(HEADER.size, 8), b"\0") + b"".join(sections)
-        return Encoded(program, _round(scratch, 64), self.nparams, len(kernel.args), len(slots))
-
-
-# What the interpreter has code of its own for; all else is an element loop.
-_OWN = {"load", "store", "gather", "index", "wrap", "keep", "kept", "scan", "reduce", "acc"}
+            program.registers.append((at + (fixed if kind == "pool" else 0), nbytes))
+        program.params, program.buffers = self.nparams, len(self.kernel.args)
+        program.consts = list(self.consts)
+        program.accesses = [record for _, record in self.accesses]
+        program.launch, program.launch_splats = self.launch, self.launch_splats
+        program.sections = self.sections
+        return program.encode()
 
 
 def encode(kernel: Value) -> Encoded:
-    """The program of a verified Kernel or Contract. Raises InternalError where an op has no element loop."""
+    """The program of a verified kernel. Raises InternalError where an op has no element loop."""
     return Encoder(kernel).encode()
-
-
-def _round(n: int, to: int) -> int:
-    return -(-n // to) * to
-
-
-def _operands(args: tuple[int, ...]) -> tuple[int, ...]:
-    return args + (-1,) * (OPERANDS - len(args))
-
-
-def _pack(code: str, rows: Iterable) -> bytes:
-    """Rows of integers, little-endian, filled up to 8 bytes."""
-    flat = [n for row in rows for n in row]
-    packed = struct.pack(f"<{len(flat)}{code}", *flat)
-    return packed.ljust(_round(len(packed), 8), b"\0")
-
-
-def _bits(value, dtype: str) -> int:
-    """The bits of a constant of a dtype, as a signed 64-bit number."""
-    d = BY_SHORT[dtype]
-    if dtype == "bf16":
-        bits = struct.unpack("<I", struct.pack("<f", value))[0] >> 16
-    elif d.kind == "f":
-        bits = int.from_bytes(struct.pack({2: "<e", 4: "<f", 8: "<d"}[d.itemsize], value), "little")
-    else:
-        bits = int(value) & ((1 << 8 * d.itemsize) - 1)
-    return bits - (1 << 64) if bits >> 63 else bits

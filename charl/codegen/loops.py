@@ -24,27 +24,28 @@ class Loops(Body):
 
     def __init__(self, kernel: Kernel, host: Host, tier: str):
         super().__init__(kernel, host)
-        self.width = self._lanes_of(tier)
+        widest, cost = self._measure()
+        factor = next((f for f, most in zip((4, 2), WIDE[tier]) if cost <= most), 1)
+        self.width = max(2, min(self.most_lanes, host.vector_bytes // widest * factor))
+        # whole vectors apart from the tail: where masks are slow, or matter beside the rest
         native = all(host.native_mask(BY_SHORT[a.dtype].itemsize) for a in kernel.args)
-        self.split = tier == "full" or not native  # whole vectors apart from the tail
+        self.split = not native or (tier == "full" and cost <= WIDE[tier][-1])
 
     def text(self) -> str:
         """The module."""
         code = Code(self.module, "start")
         self.units(code)
         code.do("ret i32 0")
-        attributes = f'nounwind "prefer-vector-width"="{8 * self.host.vector_bytes}"'
-        head = f"define i32 @kernel(ptr %launch, i64 %begin, i64 %end) {attributes} {{"
+        head = "define i32 @kernel(ptr %launch, i64 %begin, i64 %end)"
+        head = f"{head} {self.ops.attributes} {{"
         lines = [head, "entry:", *self.entry.lines, "  br label %start", "start:", *code.lines, "}"]
         return self.module.text("\n".join(lines))
 
     def units(self, code: Code) -> None:
         raise NotImplementedError
 
-    def _lanes_of(self, tier: str) -> int:
-        """Lanes of a vector: registers of the widest dtype computed in, several where the body is
-        short.
-        """
+    def _measure(self) -> tuple[int, int]:
+        """Bytes of the widest dtype that is computed in, and primitives in all."""
         widest, cost = 1, 0
         for number, instr in enumerate(i for s in self.kernel.stages for i in s.body):
             if instr.op in ("const", "param"):
@@ -53,8 +54,7 @@ class Loops(Body):
             cost += self._cost(instr) if found is None else sum(p.op != "const" for p in found.code)
             for dtype in (self.dtypes[number], *(found.dtypes if found else ())):
                 widest = max(widest, BY_SHORT[dtype].itemsize)
-        factor = next((f for f, most in zip((4, 2), WIDE[tier]) if cost <= most), 1)
-        return max(2, min(self.most_lanes, self.host.vector_bytes // widest * factor))
+        return widest, cost
 
     def _cost(self, instr: Instr) -> int:
         if instr.op == "load":

@@ -139,6 +139,7 @@ class Memory(Arithmetic):
             first=f"%lanes = alloca {full}\n  store {full} zeroinitializer, ptr %lanes",
             source="%memory",
             target="%lane",
+            attributes=self.attributes,
             last=f"%out = load {full}, ptr %lanes\n  ret {full} %out",
         )
         bits = self.bits(code, mask, width)
@@ -156,6 +157,7 @@ class Memory(Arithmetic):
             first=f"%lanes = alloca {full}\n  store {full} %value, ptr %lanes",
             source="%lane",
             target="%memory",
+            attributes=self.attributes,
             last="ret void",
         )
         bits = self.bits(code, mask, width)
@@ -164,7 +166,7 @@ class Memory(Arithmetic):
 
 
 # Moves an element between %lanes and memory for each lane of the mask.
-_LANES = """define internal {head} noinline nounwind {{
+_LANES = """define internal {head} noinline {attributes} {{
 entry:
   %table = alloca <{width} x i64>
   store <{width} x i64> %offsets, ptr %table

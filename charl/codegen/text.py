@@ -102,6 +102,7 @@ class Module:
         self.declared: dict[str, str] = {}
         self.constants: dict[str, str] = {}
         self.helpers: dict[str, str] = {}
+        self.functions: dict[tuple, str] = {}  # (Expansion, width) -> its helper
         self._fresh = 0
 
     def name(self, stem: str = "") -> str:

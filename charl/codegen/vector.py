@@ -39,6 +39,8 @@ class Arithmetic:
 
     def __init__(self, host):
         self.host = host
+        # functions that pass vectors to each other must agree on how wide a register is
+        self.attributes = f'nounwind "prefer-vector-width"="{8 * host.vector_bytes}"'
 
     # -- table ops and primitives ------------------------------------------------------------------
 
@@ -117,7 +119,7 @@ class Arithmetic:
         before = code.label
         code.branch(self.any(code, condition, width), slow, done)
         code.begin(slow)
-        value = self.splice(code, prim.attr, operands, width)
+        value = self._apart(code, prim.attr, operands, width)
         if width > 1:
             value = code.op(
                 f"select {vector('i1', width)} {condition}, {full} {value}, {full} {fast}"
@@ -126,6 +128,24 @@ class Arithmetic:
         code.do(f"br label %{done}")
         code.begin(done)
         return code.op(f"phi {full} [{fast}, %{before}], [{value}, %{after}]")
+
+    def _apart(self, code, body, args, width):
+        """Calls an Expansion as a function of its own: one copy, and cold."""
+        types = [vector(REGISTER[dtype], width) for dtype in body.args]
+        result = vector(REGISTER[body.dtype], width)
+        name = code.module.functions.get((body, width))
+        if name is None:
+            name = code.module.name("@slow")
+            code.module.functions[body, width] = name
+            inside = Code(code.module, "entry")
+            names = [f"%a{k}" for k in range(len(args))]
+            value = self.splice(inside, body, names, width)
+            heads = ", ".join(f"{kind} {text}" for kind, text in zip(types, names))
+            head = f"define internal {result} {name}({heads}) noinline cold {self.attributes} {{"
+            lines = [head, "entry:", *inside.lines, f"  ret {result} {value}", "}"]
+            code.module.helpers[name] = "\n".join(lines)
+        operands = ", ".join(f"{kind} {text}" for kind, text in zip(types, args))
+        return code.op(f"call {result} {name}({operands})")
 
     def any(self, code: Code, mask: str, width: int) -> str:
         """i1: whether a lane of the mask is set."""

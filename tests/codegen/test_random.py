@@ -16,15 +16,12 @@ from charl.runtime import jit
 from charl.schedule.kernel import Access, Arg, Axis, Instr, Kernel, P, Stage, verify
 from tests.codegen import machine, reference
 from tests.codegen.kernels import values
-from tests.ops.evaluate import NUMPY
 
 pytestmark = pytest.mark.skipif(not jit.available()[0], reason=jit.available()[1])
 DTYPES = ("f32", "f32", "f64", "i32", "i64", "u8", "i16", "b1", "f16", "bf16", "u64")
-OPS = (
-    "add subtract multiply divide negative abs sqrt square maximum minimum less equal where floor "
-    "exp logical_not bitwise_and floor_divide remainder sign reciprocal clip isnan"
-).split()
-LOOPS = [key for key in cgen.loops() if key[0] in OPS]
+OPS = """add subtract multiply divide negative abs sqrt square maximum minimum less equal where
+floor exp logical_not bitwise_and floor_divide remainder sign reciprocal clip isnan"""
+LOOPS = [key for key in cgen.loops() if key[0] in set(OPS.split())]
 CASTS = [("cast", (a,), b) for a in BY_SHORT for b in BY_SHORT if a != b]
 
 
@@ -39,9 +36,8 @@ class Maker:
         self.outer = [int(rng.integers(1, 5)) for _ in range(n_outer)]
         if self.order == "column":
             self.outer[-1] = int(rng.choice([1, 3, 16, 31, 33, 100, 257, 600]))
-        sizes = [1, 2, 7, 31, 32, 33, 64, 65, 100] + (
-            [1023, 1025, 2100] if self.order == "row" else []
-        )
+        sizes = [1, 2, 7, 31, 32, 33, 64, 65, 100]
+        sizes += [1023, 1025, 2100] if self.order == "row" else []
         self.inner = int(rng.choice(sizes))
         self.extents = [*self.outer, self.inner]
 
