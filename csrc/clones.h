@@ -1,4 +1,5 @@
-/* clones.h: one C function, compiled for x86-64, -v3 and -v4, and chosen when the library is loaded. */
+/* clones.h: one C function, compiled for x86-64, -v3 and -v4, and chosen when the library is
+   loaded. */
 #ifndef CHARL_CLONES_H
 #define CHARL_CLONES_H
 

@@ -1,4 +1,5 @@
-/* contract.c: blocks of a matrix product. A sum runs over KC products by fma from 0; block sums are added in order. */
+/* contract.c: blocks of a matrix product. A sum runs over KC products by fma from 0; block sums
+   are added in order. */
 #include <math.h>
 #include <string.h>
 

@@ -1,6 +1,8 @@
-/* contract_body.h: a matrix product in type T; contract.c includes it once a type, with NAME and FMA. No include guard. */
+/* contract_body.h: a matrix product in type T; contract.c includes it once a type, with NAME and
+   FMA. No include guard. */
 
-/* Puts rhs rows [from, from + depth) into panels [depth][PANEL]; the last one is filled up with zeros. */
+/* Puts rhs rows [from, from + depth) into panels [depth][PANEL]; the last one is filled up with
+   zeros. */
 static void NAME(pack)(const charl_contract_t *c, int64_t from, int64_t depth) {
     T *restrict to = c->pack;
     const T *rhs = (const T *)c->rhs + from * c->rhs_depth;

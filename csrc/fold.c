@@ -130,8 +130,8 @@ static inline int narrow_key(uint16_t x) { return x & 0x8000 ? -(x & 0x7fff) : x
         WORDS(OP, FULL), FULL(f16_##OP, 2), FULL(bf16_##OP, 2), FULL(f32_##OP, 4),                 \
         FULL(f64_##OP, 8)
 
-/* Kinds in the order of kernel.py's REDUCTIONS; dtypes in that of their codes, b1, signed, unsigned,
-   f16 bf16 f32 f64. Of 0 and 1 the sum and or are max, the product and and are min. */
+/* Kinds in the order of kernel.py's REDUCTIONS; dtypes in that of their codes, b1, signed,
+   unsigned, f16 bf16 f32 f64. Of 0 and 1 the sum and or are max, the product and and are min. */
 const charl_fold_t charl_folds[CHARL_KINDS * CHARL_DTYPES] = {
     FULL(b1_max, 1),
     WORDS(add, FULL),

@@ -1,5 +1,6 @@
-/* fold_body.h: one reduction in type T; fold.c includes it once a kind and type. No include guard.
-   NAME(part), IDENTITY, OP(acc, new); STEP(acc, s) folds element s of x (dot: and y), OP unless defined. */
+/* fold_body.h: one reduction in type T; fold.c includes it once a kind and type. No include
+   guard. NAME(part), IDENTITY, OP(acc, new); STEP(acc, s) folds element s of x (dot: and y), OP
+   unless defined. */
 
 #ifndef STEP
 #define STEP(acc, s) OP(acc, x[s])

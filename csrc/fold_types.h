@@ -1,5 +1,6 @@
 /* fold_types.h: reductions in type T; fold.c includes it once a type. No include guard.
-   PREFIX(part) names them; ZERO, LEAST and GREATEST are identities; EXTREMA_ONLY; FMA where dot rounds once; BITS: or, and. */
+   PREFIX(part) names them; ZERO, LEAST and GREATEST are identities; EXTREMA_ONLY; FMA where dot
+   rounds once; BITS: or, and. */
 
 #ifndef EXTREMA_ONLY
 #define NAME(part) PREFIX(add_##part)
@@ -38,7 +39,8 @@
 #include "fold_body.h"
 #endif
 
-/* As the op maximum: x is the accumulated value; it stays if it is a NaN or equal to the new one. */
+/* As the op maximum: x is the accumulated value; it stays if it is a NaN or equal to the new
+   one. */
 #ifndef KEY
 #define KEY(x) (x)
 #define ORDERED(y) 1

@@ -3,7 +3,8 @@
 
 static inline int64_t round64(int64_t n) { return (n + 63) & ~(int64_t)63; }
 
-/* Rows of a block of `columns` columns: one where a row is long enough, since it may then be read where it lies. */
+/* Rows of a block of `columns` columns: one where a row is long enough, since it may then be
+   read where it lies. */
 static int64_t rows_of(int64_t columns) {
     int64_t rows = 1;
     while (columns < CHARL_COLUMNS / 2 && rows < CHARL_STEPS && 2 * rows * columns <= CHARL_UNIT)
@@ -56,7 +57,8 @@ static int32_t run_unit(charl_run_t *run, int64_t width) {
     return CHARL_OK;
 }
 
-/* Takes the tables that follow the slots and registers in scratch; works out what depends on params alone. */
+/* Takes the tables that follow the slots and registers in scratch; works out what depends on
+   params alone. */
 static void set_up(charl_run_t *run, const charl_program_t *program, charl_launch_t *launch) {
     const char *bytes = (const char *)program;
     run->program = program;
@@ -150,20 +152,19 @@ static int32_t run_units(charl_run_t *run, int64_t begin, int64_t end) {
     }
     seek(run, begin / tiles);
     for (int64_t unit = begin, tile = begin % tiles; unit < end;) {
-        /* neighbouring columns go together, for longer runs of memory; a slot has room for one tile */
+        /* neighbouring columns go together, for longer runs of memory; a slot has room for one
+           tile */
         int64_t most = columns && !program->nslots ? CHARL_UNIT / CHARL_COLUMNS : 1;
         int64_t count = charl_least(most, charl_least(tiles - tile, end - unit));
         int64_t column = tile * CHARL_COLUMNS, width = 1;
-        if (columns)
-            width = charl_least(count * CHARL_COLUMNS, run->columns - column);
+        if (columns) width = charl_least(count * CHARL_COLUMNS, run->columns - column);
         place_all(run, 0, column);
         if (program->block >= 0) {
             run->first = run->indices[program->block] * block;
             run->last = charl_least(run->first + block, run->inner);
         }
         int32_t status = run_unit(run, width);
-        if (status)
-            return status;
+        if (status) return status;
         unit += count;
         tile += count;
         if (tile == tiles) {

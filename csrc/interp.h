@@ -1,8 +1,9 @@
 /* interp.h: the bytecode that charl/codegen/bytecode.py writes and interp.c runs.
 
-   A program is one block of bytes: this header, then the sections that its at_ fields locate. An "Int" is a launch
-   parameter's number, or CHARL_ZERO, CHARL_ONE, CHARL_MINUS. A "value" is a number that names a register; the address it
-   has at the moment is in a table, since loads and stores may make it memory of a buffer or of a slot. */
+   A program is one block of bytes: this header, then the sections that its at_ fields locate. An
+   "Int" is a launch parameter's number, or CHARL_ZERO, CHARL_ONE, CHARL_MINUS. A "value" is a
+   number that names a register; the address it has at the moment is in a table, since loads and
+   stores may make it memory of a buffer or of a slot. */
 #ifndef CHARL_INTERP_H
 #define CHARL_INTERP_H
 
@@ -13,10 +14,8 @@
 
 enum { CHARL_ZERO = -1, CHARL_ONE = -2, CHARL_MINUS = -3 };
 enum { CHARL_ROW, CHARL_COLUMN, CHARL_CONTRACT };
-enum {
-    CHARL_NUMBER = -1,
-    CHARL_TILE = -2
-}; /* instead of a buffer: a plain number; a contraction's tile of sums */
+/* Instead of a buffer: a plain number; a contraction's tile of sums. */
+enum { CHARL_NUMBER = -1, CHARL_TILE = -2 };
 
 /* Sizes fixed by charl/schedule/kernel.py; a test compares. */
 enum {
@@ -30,10 +29,10 @@ enum {
 };
 
 typedef enum charl_opcode_t {
-    CHARL_OP_LOOP,  /* dst = loops[x](in...) */
-    CHARL_OP_LOAD,  /* dst = access x, where in[0] if >= 0; y: CHARL_LOAD_ flags */
-    CHARL_OP_STORE, /* access x = in[0]; nothing to do if OUT has bound it */
-    CHARL_OP_OUT, /* the next instruction makes dst; let it write straight into access x if that is contiguous */
+    CHARL_OP_LOOP,   /* dst = loops[x](in...) */
+    CHARL_OP_LOAD,   /* dst = access x, where in[0] if >= 0; y: CHARL_LOAD_ flags */
+    CHARL_OP_STORE,  /* access x = in[0]; nothing to do if OUT has bound it */
+    CHARL_OP_OUT,    /* the next instruction makes dst: in access x if that is contiguous */
     CHARL_OP_GATHER, /* dst = access x at in[0] * Int y */
     CHARL_OP_INDEX,  /* dst = access x, a number */
     CHARL_OP_FILL,   /* dst = constant x of y bytes */
@@ -60,14 +59,15 @@ typedef struct charl_instr_t {
     int32_t op, dst, in[CHARL_OPERANDS], x, y;
 } charl_instr_t;
 
-/* What runs in a unit: [init, pro); if the inner axis is not empty, [pro, splat) and [splat, body) once and [body, epi)
-   for each block; [epi, end). Without a loop: [init, end). */
+/* What runs in a unit: [init, pro); if the inner axis is not empty, [pro, splat) and [splat,
+   body) once and [body, epi) for each block; [epi, end). Without a loop: [init, end). */
 typedef struct charl_stage_t {
     int32_t loop, init, pro, splat, body, epi, end;
 } charl_stage_t;
 
-/* Element offset + row * sr + column * sc + the outer strides that follow this record. What is a row and a column:
-   order row: none, and the inner axis; column: the inner axis, and the last outer one; contract: i and j (or k). */
+/* Element offset + row * sr + column * sc + the outer strides that follow this record. What is a
+   row and a column: order row: none, and the inner axis; column: the inner axis, and the last
+   outer one; contract: i and j (or k). */
 typedef struct charl_access_t {
     int32_t arg, size, offset, sr, sc; /* size in bytes; then Ints */
 } charl_access_t;
@@ -97,13 +97,14 @@ typedef struct charl_program_t {
     int32_t at_consts, at_code, at_stages, at_access, at_values, at_outer, at_slots, reserved;
 } charl_program_t;
 
-/* What a launch works out of an access: addresses (or numbers) at outer index 0 and now, strides in elements. */
+/* What a launch works out of an access: addresses (or numbers) at outer index 0 and now, strides
+   in elements. */
 typedef struct charl_place_t {
     int64_t start, base, sr, sc, size;
 } charl_place_t;
 
-/* Reductions and scans of one kind and dtype. State of a row: LANES totals; of columns: UNIT totals,
-   then UNIT of the present chunk. */
+/* Reductions and scans of one kind and dtype. State of a row: LANES totals; of columns: UNIT
+   totals, then UNIT of the present chunk. */
 typedef struct charl_fold_t {
     int32_t size;
     void (*start)(void *state, int64_t n);
@@ -124,7 +125,8 @@ const charl_loop_t *charl_loops(void);
 extern const int32_t charl_loop_count;
 extern const char charl_loop_hash[];
 
-/* contract.c: sums (rows, columns) = lhs (rows, depth) times rhs (depth, columns); rows of sums are CHARL_SIDE apart. */
+/* contract.c: sums (rows, columns) = lhs (rows, depth) times rhs (depth, columns); rows of sums
+   are CHARL_SIDE apart. */
 typedef struct charl_contract_t {
     const void *lhs, *rhs;
     int64_t lhs_row, lhs_depth, rhs_depth, rhs_column; /* strides in elements */

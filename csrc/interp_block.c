@@ -1,4 +1,5 @@
-/* interp_block.c: runs instructions on one block. Elements are the business of loops.c and fold.c. */
+/* interp_block.c: runs instructions on one block. Elements are the business of loops.c and
+   fold.c. */
 #include <string.h>
 
 #include "interp_run.h"
@@ -13,7 +14,8 @@ static inline int contiguous(const charl_run_t *run, const charl_place_t *place)
            (run->nrows == 1 || place->sr == run->ncolumns);
 }
 
-/* Moves a block between memory, strided, and a register. The copies of whole rows are the compiler's memcpy. */
+/* Moves a block between memory, strided, and a register. The copies of whole rows are the
+   compiler's memcpy. */
 #define BY_SIZE(SIZE, DO)                                                                          \
     switch (SIZE) {                                                                                \
     case 1:                                                                                        \
@@ -109,7 +111,8 @@ static void fill(void *to, int64_t bits, int64_t size, int64_t n) {
     BY_SIZE(size, FILL)
 }
 
-/* A row value for use in a block: a scalar in row order, a vector over the columns in column order. */
+/* A row value for use in a block: a scalar in row order, a vector over the columns in column
+   order. */
 static void splat(charl_run_t *run, const charl_instr_t *in, int64_t width) {
     char *from = run->at[in->in[0]];
     char *to = charl_register(run, in->dst);

@@ -1,4 +1,5 @@
-/* interp_run.h: a launch while it runs, shared by interp.c (units, stages) and interp_block.c (instructions). */
+/* interp_run.h: a launch while it runs, shared by interp.c (units, stages) and interp_block.c
+   (instructions). */
 #ifndef CHARL_INTERP_RUN_H
 #define CHARL_INTERP_RUN_H
 
@@ -38,7 +39,8 @@ static inline char *charl_register(const charl_run_t *run, int32_t value) {
     return run->registers + run->values[value].offset;
 }
 
-/* Runs instructions [from, to) on the present block; row values have `width` elements. Returns a CHARL_E code. */
+/* Runs instructions [from, to) on the present block; row values have `width` elements. Returns a
+   CHARL_E code. */
 int32_t charl_execute(charl_run_t *run, int32_t from, int32_t to, int64_t width);
 
 #endif

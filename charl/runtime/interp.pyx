@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""The interpreter's programs. csrc/interp.c runs them through the launch ABI, as if they were machine code."""
+"""The interpreter's programs, which csrc/interp.c runs through the launch ABI."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uintptr_t

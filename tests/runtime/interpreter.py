@@ -42,7 +42,10 @@ def slot_bytes(kernel, params):
 
 
 def run(kernel, arrays, params, splits=()):
-    """Runs all units, cut at `splits`, on guarded copies of flat arrays. Returns (arrays, error record or None)."""
+    """Runs all units, cut at `splits`, on guarded copies of flat arrays.
+
+    Returns (arrays, error record or None).
+    """
     verify(kernel)
     bytecode = Bytecode(encode(kernel))
     guarded = []

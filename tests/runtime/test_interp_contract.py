@@ -36,7 +36,9 @@ def product(a, b):
 
 def contract(dtype, lhs, rhs, epilogue, others=(), outer=()):
     args = (Arg(dtype, "in"), Arg(dtype, "in"), *others)
-    return Contract(args, tuple(outer), Axis(P(0)), Axis(P(1)), Axis(P(2)), dtype, lhs, rhs, tuple(epilogue))
+    return Contract(
+        args, tuple(outer), Axis(P(0)), Axis(P(1)), Axis(P(2)), dtype, lhs, rhs, tuple(epilogue)
+    )
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
@@ -62,7 +64,7 @@ def test_product(dtype, m, n, k, layout):
 
 @pytest.mark.parametrize("m, n, k", [(3, 5, 4), (40, 300, 9), (2, 1000, 300)])
 def test_epilogue(m, n, k):
-    """A batch of two, a shared rhs; bias by column, scale by row, a scalar; stored transposed and as f16."""
+    """A batch of two, a shared rhs; bias, scale by row, a scalar; stored transposed, as f16."""
     rng = np.random.default_rng(k)
     a = rng.standard_normal((2, m, k)).astype("f4")
     b = rng.standard_normal((k, n)).astype("f4")
@@ -81,7 +83,13 @@ def test_epilogue(m, n, k):
         Instr("index", "i64", (), (0, (P(4), P(1), 1))),
         Instr("store", "i64", (10,), Access(6, 0, (P(4), P(1), 1))),
     ]
-    others = [Arg("f32", "in"), Arg("f32", "in"), Arg("f32", "out"), Arg("f16", "out"), Arg("i64", "out")]
+    others = [
+        Arg("f32", "in"),
+        Arg("f32", "in"),
+        Arg("f32", "out"),
+        Arg("f16", "out"),
+        Arg("i64", "out"),
+    ]
     lhs, rhs = Access(0, 0, (P(3), P(2), 0, 1)), Access(1, 0, (0, 0, 1, P(1)))
     kernel = contract("f32", lhs, rhs, epilogue, others, [Axis(P(6))])
     half = int(np.array([0.5], "f4").view("u4")[0])
