@@ -44,6 +44,11 @@ from charl import tiers
 from charl.core.errors import InternalError
 from charl.core.settings import config
 from charl.graph import printer, verify
+from charl.runtime.launch import counts as launch_counts
+from charl.runtime.launch import set_parallel_work
+from charl.runtime.pool import set_limit
+from charl.runtime.pool import stats as memory_stats
+from charl.runtime.threads import default_num_threads, num_threads, set_num_threads
 from charl.schedule import plan as schedule_plan
 
 cdef extern from "Python.h":
@@ -220,9 +225,14 @@ cdef int _emit(state_t *s, Node node) except -1:
     cdef int64_t header, flags = 0
     cdef int op = node.op
     cdef Node source
+    cdef PyObject *sizes
     if s.count == s.count_capacity:
         _grow_nodes(s)
-    nsrc, nsizes = PyTuple_GET_SIZE(node.src), PyTuple_GET_SIZE(node.sizes)
+    nsrc = PyTuple_GET_SIZE(node.src)
+    nsizes = 0
+    if node.extra is not None:
+        sizes = PyTuple_GET_ITEM(node.extra, 1)
+        nsizes = PyTuple_GET_SIZE(<tuple>sizes)
     if s.words + 2 + nsrc + ndim + nsizes > s.words_capacity:
         _grow_words(s, 2 + nsrc + ndim + nsizes)
     node.mark = _epoch
@@ -244,9 +254,9 @@ cdef int _emit(state_t *s, Node node) except -1:
         s.nscalars += 1
         return 0
     if node.wanted == _epoch:
-        flags = OUT | node.flags
+        flags = OUT | node.flags & SEEN
     else:
-        flags = (HANDLE if node.handles else 0) | node.flags
+        flags = (HANDLE if node.handles else 0) | node.flags & SEEN
     at[0] = header | op | flags << 24 | nsrc << 40 | nsizes << 48
     at += 1
     for k in range(nsrc):
@@ -260,7 +270,7 @@ cdef int _emit(state_t *s, Node node) except -1:
     if nsrc == 0 or op == graph.RESHAPE or op == graph.EXPAND or op == graph.SLICE:
         at = _put_numbers(at, <PyObject *>node.shape)
     if nsizes:
-        at = _put_numbers(at, <PyObject *>node.sizes)
+        at = _put_numbers(at, sizes)
         if op == graph.UPDATE:
             s.updates = True
     s.words = at - s.key
@@ -879,11 +889,6 @@ def kernels() -> list:
     return list(_recent.values())
 
 
-from charl.runtime.launch import counts as launch_counts  # noqa: E402
-from charl.runtime.launch import set_parallel_work  # noqa: E402
-from charl.runtime.threads import set_num_threads  # noqa: E402
-
-
 def _configure(changed: dict):
     """Mirrors the settings in C variables."""
     global PENDING_LIMIT, EAGER, _pending_bytes, _debug, _verify, _machine, _llvm_only, _hot, _plan_limit
@@ -900,8 +905,10 @@ def _configure(changed: dict):
     _plan_limit = config.plan_cache
     if "parallel_work" in changed:
         set_parallel_work(config.parallel_work)
-    if "num_threads" in changed and config.num_threads:
-        set_num_threads(config.num_threads)
+    if "num_threads" in changed:
+        set_num_threads(config.num_threads or default_num_threads())
+    if "memory_limit" in changed:
+        set_limit(config.memory_limit)
     if "opt_level" in changed:
         for program in list(_programs.values()):
             program.forget_machine()

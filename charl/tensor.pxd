@@ -3,14 +3,18 @@ from libc.stdint cimport int64_t
 
 from charl.graph.node cimport Node
 
-cdef class Tensor:
-    cdef Node node          # a root's value; of a view: its realized Node, while `seen` is the base's version
-    cdef Tensor base        # the Tensor a view shows a part of; None: a root
-    cdef tuple extents      # a view's shape
-    cdef tuple strides      # a view's, in elements of the base as NumPy would hold it
+cdef class View:
+    cdef Tensor base        # the root whose value the view shows a part of
+    cdef tuple shape
+    cdef tuple strides      # in elements of the base, as NumPy would have them
     cdef tuple steps        # base -> view: (op, shape, attrs, sizes) each
-    cdef int64_t version
+    cdef Node node          # the view's realized Node, while `seen` is the base's version
     cdef int64_t seen
+
+cdef class Tensor:
+    cdef Node node          # a root's value
+    cdef View view          # None: a root
+    cdef int64_t version    # of a root: the number of writes
     cdef object __weakref__
 
     cdef tuple get_shape(self)

@@ -7,15 +7,7 @@ from charl.core.settings import config
 from charl.tensor import evaluate
 
 
-def eval(*tensors):
-    """Realizes all tensors together, with what they share computed once. Lists, tuples and dicts of
-    Tensors too.
-
-    Raises TypeError for anything else. Returns None.
-
-    >>> x = ch.ones(3) + 1; ch.eval(x); x
-    """
-    evaluate(*tensors)
+eval = evaluate  # realizes all the Tensors given; a C function, for it is called most
 
 
 def wait_compiled():

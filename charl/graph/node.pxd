@@ -3,35 +3,33 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 
 cdef enum:  # Node.flags
-    SEEN = 4
+    SEEN = 4      # an earlier plan computed it without storing it
+    ORPHAN = 64   # a value that pending work alone keeps alive
 
 cdef enum:  # depth of a leaf in borrowed memory: beyond every limit, so that what reads it runs at once
     BORROWED = 1 << 24
 
 cdef class Node:
-    cdef readonly int op
-    cdef readonly int dtype
     cdef readonly tuple shape
     cdef readonly tuple src
-    cdef readonly object attrs
-    cdef readonly tuple sizes
-    cdef readonly object site
+    cdef tuple extra        # (attrs, sizes, site), or None: element-wise Nodes, the most made, have none of them
     cdef object value
     cdef readonly int64_t bits
-    cdef readonly int handles
-    cdef int depth
-    cdef int flags
-    cdef int attr_id
-    cdef int index
-    cdef int edges
-    cdef bint orphan
-    cdef uint64_t mark
-    cdef uint64_t wanted
+    cdef uint64_t mark      # the walk that saw this Node last
+    cdef uint64_t wanted    # the walk that shall store it
     cdef void *thread
     cdef PyObject *older
     cdef PyObject *newer
+    cdef readonly short op
+    cdef readonly signed char dtype
+    cdef unsigned char flags
+    cdef readonly int handles
+    cdef int depth
+    cdef int attr_id
+    cdef int index
+    cdef int edges
 
-# cython: the codes below are set once, at import, from the op table
+# The codes below are set once, at import, from the op table
 cdef int LEAF, CONST, IOTA, RESHAPE, PERMUTE, EXPAND, SLICE, SUM, PROD, MAX, MIN, ANY, ALL
 cdef int MATMUL, CUMSUM, CUMPROD, GATHER, WRAP_INDEX, UPDATE, CAST, WHERE
 

@@ -78,7 +78,7 @@ cdef class Node:
         cdef PyObject *sources = <PyObject *>self.src
         cdef PyObject **grown
         cdef object first
-        if self.orphan:
+        if self.flags & ORPHAN:
             _count_orphan(self, -1)
         if sources == <PyObject *>_EMPTY or sources == <PyObject *>None or Py_REFCNT(sources) > 1:
             return
@@ -104,6 +104,21 @@ cdef class Node:
     def realized(self):
         """Whether the value is there; such a Node reads as a leaf."""
         return self.value is not None
+
+    @property
+    def attrs(self):
+        """What is structure."""
+        return None if self.extra is None else self.extra[0]
+
+    @property
+    def sizes(self):
+        """Numbers that become launch parameters."""
+        return _EMPTY if self.extra is None else self.extra[1]
+
+    @property
+    def site(self):
+        """The user's "file:line" of a wrap_index."""
+        return None if self.extra is None else self.extra[2]
 
     def __repr__(self):
         return f"<Node {table_name(self.op)} dtype={self.dtype} shape={self.shape}>"
@@ -135,7 +150,6 @@ cdef Node new(int op, int dtype, tuple shape, tuple src):
     node.dtype = dtype
     node.shape = shape
     node.src = src
-    node.sizes = _EMPTY
     node.depth = _depth(src)
     return node
 
@@ -144,7 +158,7 @@ cdef Node new_const(int dtype, int64_t bits):
     cdef Node node = Node.__new__(Node)
     node.op = CONST
     node.dtype = dtype
-    node.shape = node.src = node.sizes = _EMPTY
+    node.shape = node.src = _EMPTY
     node.bits = bits
     return node
 
@@ -154,7 +168,7 @@ cdef Node new_leaf(int dtype, tuple shape, object value):
     node.op = LEAF
     node.dtype = dtype
     node.shape = shape
-    node.src = node.sizes = _EMPTY
+    node.src = _EMPTY
     node.value = value
     return node
 
@@ -165,15 +179,14 @@ cpdef Node make(
     """A Node; arguments as the module's docstring says, and trusted. graph/verify.py checks them in tests."""
     cdef Node node = new(op, dtype, shape, src)
     cdef object known
+    if attrs is not None or sizes or site is not None:
+        node.extra = (attrs, sizes, site)
     if attrs is not None:
-        node.attrs = attrs
         known = _ATTR_IDS.get(attrs)
         if known is None:
             known = _ATTR_IDS.setdefault(attrs, len(_ATTR_IDS) + 1)
         node.attr_id = known
-    node.sizes = sizes
     node.bits = bits
-    node.site = site
     return node
 
 
@@ -202,7 +215,7 @@ cdef void acquire(Node node) noexcept:
             _held += 1
             if _held > _held_mark:
                 PRESSURE = True
-        elif node.orphan:
+        elif node.flags & ORPHAN:
             _count_orphan(node, -1)
 
 
@@ -232,7 +245,10 @@ cdef void _count_orphan(Node node, int sign) noexcept:
     for k in range(PyTuple_GET_SIZE(node.shape)):
         nbytes *= <int64_t>(<object>PyTuple_GET_ITEM(node.shape, k))
     _orphan_bytes += sign * nbytes
-    node.orphan = sign > 0
+    if sign > 0:
+        node.flags |= ORPHAN
+    else:
+        node.flags &= ~ORPHAN
     if _orphan_bytes > _bytes_mark:
         PRESSURE = True
 
@@ -249,10 +265,10 @@ cdef void forget_sources(Node node) noexcept:
     """Turns a node that has its value into a leaf."""
     cdef tuple src = node.src
     node.op = LEAF
-    node.flags = 0
+    node.flags &= ORPHAN
     node.attr_id = 0
-    node.src = node.sizes = _EMPTY
-    node.attrs = node.site = None
+    node.src = _EMPTY
+    node.extra = None
     # src is freed here, when everything is consistent
 
 
