@@ -173,33 +173,36 @@ class Jit:
         """The machine code of `compile`, to be read."""
         return self._compile(text, opt_level, tier, "emit_assembly")
 
-    def _compile(self, text, opt_level, tier, emit):
+    def _compile(self, text: str, opt_level: str, tier: str, emit: str):
         level = OPT_LEVELS.index(opt_level)
         if tier == "quick":
             level = min(level, QUICK)
         info = machine()
         with _busy:
-            llvm = _llvm()
-            try:
-                module = llvm.parse_assembly(text, llvm.create_context())
+            made, wrong = self._compile_locked(info, text, level, emit)
+        if wrong:
+            raise InternalError(f"jit: LLVM does not accept the text: {wrong}", text)
+        return made
+
+    def _compile_locked(self, info: Machine, text: str, level: int, emit: str):
+        """(what `emit` gives, what is wrong). Objects of LLVM must not outlive this call, not even
+        in a traceback: they are freed under the lock.
+        """
+        llvm = _llvm()
+        if level not in self._targets:
+            found = llvm.Target.from_triple(info.triple)
+            self._targets[level] = found.create_target_machine(
+                cpu=info.cpu, features=info.features, opt=level, reloc="pic", codemodel="small"
+            )
+        target = self._targets[level]
+        try:
+            with llvm.parse_assembly(text, llvm.create_context()) as module:
                 module.verify()
-            except RuntimeError as error:
-                raise InternalError(f"jit: LLVM does not accept the text: {error}", text) from None
-            with module:
-                if level not in self._targets:
-                    self._targets[level] = llvm.Target.from_triple(
-                        info.triple
-                    ).create_target_machine(
-                        cpu=info.cpu,
-                        features=info.features,
-                        opt=level,
-                        reloc="pic",
-                        codemodel="small",
-                    )
-                target = self._targets[level]
                 if level:
                     _optimise(llvm, module, target, level)
-                return getattr(target, emit)(module)
+                return getattr(target, emit)(module), ""
+        except RuntimeError as error:
+            return None, str(error) or "no reason given"
 
     def link(self, object: bytes) -> tuple[int, Owner]:
         """The address of @kernel, and what keeps it there."""
