@@ -457,6 +457,42 @@ def take_elements(n, rng):
 
 
 @case
+def column_gathers(n, rng):
+    """Down columns: indices by column and by step, a predicate of either kind, an index."""
+    body = loop(
+        ("load", "i64", (), Access(1, 0, (1, 0))),
+        ("wrap", "i64", (0,), (P(1), 0)),
+        ("gather", "f32", (1,), (Access(0, 0, (1, 0)), P(0))),
+        ("load", "i64", (), Access(2, 0, (0, 1))),
+        ("wrap", "i64", (3,), (P(0), 1)),
+        ("gather", "f32", (4,), (Access(0, 0, (0, P(0))), 1)),
+        ("index", "i64", (), (-3, (1, P(1)))),
+        ("less", "b1", (0, 3)),
+        ("load", "f32", (7,), Access(0, 0, (1, P(0)))),
+        ("const", "i64", (), 4),
+        ("less", "b1", (3, 9)),
+        ("load", "f32", (10,), Access(0, 0, (0, P(0)))),
+        ("load", "f32", (10,), Access(0, 0, (1, P(0)))),
+        ("add", "f32", (2, 5)),
+        ("add", "f32", (13, 8)),
+        ("add", "f32", (14, 11)),
+        ("add", "f32", (15, 12)),
+        ("store", "f32", (16,), Access(3, 0, (1, P(0)))),
+        ("store", "i64", (6,), Access(4, 0, (P(1), 1))),
+    )
+    k = Kernel(
+        args(("f32", "in"), ("i64", "in"), ("i64", "in"), ("f32", "out"), ("i64", "out")),
+        (Axis(P(0)),),
+        Axis(P(1)),
+        "column",
+        None,
+        (body,),
+    )
+    arrays = [values("f32", 37 * n, rng), rng.integers(-37, 37, n), rng.integers(-n, n, 37)]
+    return k, [*arrays, np.zeros(37 * n, "f4"), np.zeros(37 * n, "i8")], [n, 37]
+
+
+@case
 def diagonal_gather(n, rng):
     """A gather whose own access moves with the inner axis: x[j, idx[j]]."""
     k = flat(

@@ -249,6 +249,13 @@ def test_first_index_out_of_range(at, bad, tier):
     check(kernel, arrays, params, tier=tier)
 
 
+@pytest.mark.parametrize("which", [1, 2])
+def test_column_index_out_of_range(which):
+    kernel, arrays, params = CASES["column_gathers"](70, np.random.default_rng(3))
+    arrays[which][3] = 1000
+    check(kernel, arrays, params)
+
+
 def test_row_index_out_of_range():
     kernel, arrays, params = CASES["take_rows"](10, np.random.default_rng(3))
     arrays[1][2] = -6
