@@ -1,8 +1,5 @@
-"""Exponentials, logarithms and hyperbolic functions as straight lines of primitives, for f32 and
-f64.
-
-Specials are C99's (Annex F). Errors are the largest seen in tests/ops/test_approx.py's random and
-hard cases.
+"""Exponentials, logarithms and hyperbolic functions as straight lines of primitives, with the special
+cases of C99 (Annex F). floats.py says what "Error 0.98, 0.97 ULP" means.
 """
 
 from charl.ops.floats import (
@@ -89,7 +86,7 @@ def reduce_exp(b, x):
 
 
 def exp(b, x):
-    """e**x. Error < 1 ULP; exact limits: inf beyond the range, 0 below, NaN kept."""
+    """e**x. Error 0.98, 0.97 ULP; exact limits: inf beyond the range, 0 below, NaN kept."""
     f = FORMATS[x.dtype]
     x = clamp(b, x, -(f.bias + f.mantissa + 1) * 0.694, (f.bias + 1) * 0.694)
     n, _, r, _ = reduce_exp(b, x)
@@ -98,7 +95,7 @@ def exp(b, x):
 
 
 def exp2(b, x):
-    """2**x. Error < 1 ULP; whole x give exact powers."""
+    """2**x. Error 0.82, 0.89 ULP; whole x give exact powers."""
     f = FORMATS[x.dtype]
     x = clamp(b, x, -(f.bias + f.mantissa + 2.0), f.bias + 2.0)
     t = x + f.magic
@@ -109,7 +106,7 @@ def exp2(b, x):
 
 
 def expm1(b, x):
-    """e**x - 1. Error < 1 ULP; -0 and subnormals kept, -1 at -inf."""
+    """e**x - 1. Error 0.87, 0.86 ULP; -0 and subnormals kept, -1 at -inf."""
     f = FORMATS[x.dtype]
     y = clamp(b, x, -(f.mantissa + 3) * 0.7, (f.bias + 1) * 0.69335)
     n, _, r, d = reduce_exp(b, y)
@@ -124,7 +121,7 @@ def expm1(b, x):
 
 
 def sigmoid(b, x):
-    """1 / (1 + e**-x). Error < 1 ULP; right at both ends: no overflow, no lost gradient.
+    """1 / (1 + e**-x). Error 0.89, 0.86 ULP; right at both ends: no overflow, no lost gradient.
 
     With t = e**-|x| it is 1 / (1 + t) for x >= 0, else t / (1 + t).
     """
@@ -177,7 +174,9 @@ def _log_limits(b, x, y, at=0.0):
 
 
 def log(b, x):
-    """Natural logarithm. Error < 1 ULP; subnormals at full precision. The series is fdlibm's."""
+    """Natural logarithm. Error 0.81, 0.79 ULP; subnormals at full precision. The series is
+    fdlibm's.
+    """
     high, low = FORMATS[x.dtype].ln2
     e, f = reduce_log(b, x)
     h, series = _atanh_series(b, f)
@@ -196,7 +195,7 @@ def log_of_sum(b, x, error, twos):
 
 
 def log1p(b, x):
-    """log(1 + x). Error < 1 ULP; -0 and subnormals kept, -inf at -1."""
+    """log(1 + x). Error 0.84, 0.82 ULP; -0 and subnormals kept, -inf at -1."""
     u, error = sum_any(b, b.like(x, 1.0), x)
     y = log_of_sum(b, u, error, b.like(x, 0.0))
     return b.select(b.fabs(x) < FORMATS[x.dtype].epsilon / 4, x, _log_limits(b, x, y, at=-1.0))
@@ -225,12 +224,12 @@ def _log_base(b, x, scale, two):
 
 
 def log2(b, x):
-    """Base 2 logarithm. Error < 1 ULP; powers of two are exact."""
+    """Base 2 logarithm. Error 0.66, 0.66 ULP; powers of two are exact."""
     return _log_base(b, x, FORMATS[x.dtype].log2_e, (1.0, 0.0))
 
 
 def log10(b, x):
-    """Base 10 logarithm. Error < 1 ULP."""
+    """Base 10 logarithm. Error 0.65, 0.62 ULP."""
     return _log_base(b, x, FORMATS[x.dtype].log10_e, FORMATS[x.dtype].log10_2)
 
 
@@ -291,7 +290,7 @@ def _sinh_cosh(b, x, limit):
 
 
 def sinh(b, x):
-    """Hyperbolic sine. Error < 1 ULP; -0 and subnormals kept."""
+    """Hyperbolic sine. Error 0.73, 0.78 ULP; -0 and subnormals kept."""
     f = FORMATS[x.dtype]
     (y, _), _ = _sinh_cosh(b, x, (f.bias + 2) * 0.694)
     y = b.prim("copysign", y * 4, x)
@@ -299,7 +298,7 @@ def sinh(b, x):
 
 
 def cosh(b, x):
-    """Hyperbolic cosine. Error < 1 ULP."""
+    """Hyperbolic cosine. Error 0.68, 0.69 ULP."""
     f = FORMATS[x.dtype]
     _, (y, _) = _sinh_cosh(b, x, (f.bias + 2) * 0.694)
     return y * 4
@@ -316,7 +315,7 @@ def _tanh_f32(b, x):
 
 
 def tanh(b, x):
-    """Hyperbolic tangent. Error < 1 ULP; -0 and subnormals kept, +-1 at the ends."""
+    """Hyperbolic tangent. Error 0.95, 0.66 ULP; -0 and subnormals kept, +-1 at the ends."""
     if x.dtype == "f32":
         return _tanh_f32(b, x)
     f = FORMATS[x.dtype]

