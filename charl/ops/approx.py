@@ -1,5 +1,5 @@
-"""Exponentials, logarithms and hyperbolic functions as straight lines of primitives, with the special
-cases of C99 (Annex F). floats.py says what "Error 0.98, 0.97 ULP" means.
+"""Exponentials, logarithms and hyperbolic functions as straight lines of primitives, with the
+special cases of C99 (Annex F). floats.py says what "Error 0.98, 0.97 ULP" means.
 """
 
 from charl.ops.floats import (
@@ -333,7 +333,7 @@ declare("log", log, cost=20)
 declare("log1p", log1p, cost=30)
 declare("log2", log2, cost=30)
 declare("log10", log10, cost=30)
-declare("logaddexp", in_f64(logaddexp), cost=60, arity=2, ulp=3)
+declare("logaddexp", in_f64(logaddexp), cost=60, arity=2, ulp=3, domain=(0.0, 700.0))
 declare("sinh", sinh, cost=30)
 declare("cosh", cosh, cost=30)
 declare("tanh", tanh, cost=30)

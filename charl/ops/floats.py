@@ -115,16 +115,10 @@ def quotient(b, x, x_error, y, y_error):
     return q, (b.fma(-q, y, x) + b.fma(-q, y_error, x_error)) * r
 
 
-def declare(name: str, expand: Callable, *, cost: int, arity=1, ulp=1, numpy="") -> None:
+def declare(
+    name: str, expand: Callable, *, cost: int, arity: int = 1, ulp: int = 1, numpy="", domain=None
+) -> None:
     """The row of a function on floats whose reference has its name, and which documents itself."""
-    op(
-        name,
-        arity,
-        "biuf",
-        "float",
-        expand=expand,
-        numpy=numpy or name,
-        ulp=ulp,
-        cost=cost,
-        doc=expand.__doc__,
-    )
+    doc, numpy = expand.__doc__, numpy or name
+    fields = {"numpy": numpy, "domain": domain, "ulp": ulp, "cost": cost, "doc": doc}
+    op(name, arity, "biuf", "float", expand=expand, **fields)
