@@ -52,7 +52,9 @@ def cbrt(b, x):
     rest = e - third * 3
     m = b.bitcast((bits & ((1 << 52) - 1)) | (1023 << 52), "f64")
     scaled = m * b.bitcast((rest + 1023) << 52, "f64")
-    root = b.select(rest == 0, 1, b.select(rest == 1, b.like(x, 2.0 ** (1 / 3)), 2.0 ** (2 / 3)))
+    root = b.select(
+        rest == 0, 1, b.select(rest == 1, b.like(x, 1.2599210498948732), 1.5874010519681994)
+    )
     y = horner(b, m, CBRT) * root
     square, square_error = product(b, y, y)
     residue = b.fma(square, y, -scaled) + square_error * y
