@@ -410,10 +410,10 @@ cdef Node _power(object base, object exponent):
         dtype = infer.with_weak(node.dtype, infer.weak_kind(exponent))
         kind = infer.KIND[dtype]
         if kind == infer.KIND_F or type(exponent) is not float:
-            if kind != infer.KIND_F and exponent < 0:
-                raise ValueError("Integers to negative integer powers are not allowed.")
             if kind != infer.KIND_F:
                 infer.scalar_bits(exponent, dtype)
+                if exponent < 0:
+                    raise ValueError("Integers to negative integer powers are not allowed.")
             node = _cast(node, dtype)
             if exponent == 2:
                 return graph.new(MULTIPLY, dtype, node.shape, (node, node))

@@ -25,9 +25,7 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
                 result[axis] = extent
             elif extent != 1 and extent != result[axis]:
                 shown = " ".join(map(_show, shapes))
-                raise ValueError(
-                    f"operands could not be broadcast together with shapes {shown} "
-                )
+                raise ValueError(f"operands could not be broadcast together with shapes {shown} ")
     return tuple(result)
 
 
@@ -36,7 +34,9 @@ def check_broadcast_to(shape: Shape, target: Shape, what: str) -> None:
     if len(shape) > len(target) or any(
         a != 1 and a != b for a, b in zip(reversed(shape), reversed(target))
     ):
-        raise ValueError(f"{what}: could not broadcast from shape {_show(shape)} into {_show(target)}")
+        raise ValueError(
+            f"{what}: could not broadcast from shape {_show(shape)} into {_show(target)}"
+        )
 
 
 def normalize_axis(axis: int, ndim: int, what: str = "") -> int:

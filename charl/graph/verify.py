@@ -14,12 +14,22 @@ from charl.ops.table import OPS
 _FLOATS = (dtypes.float32.code, dtypes.float64.code)
 
 
+def _joint(*given: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape that all broadcast to, or None."""
+    try:
+        return shapes.broadcast_shapes(*given)
+    except ValueError:
+        return None
+
+
 def verify(nodes: Sequence[Node]) -> None:
     """Raises InternalError where a Node breaks the rules of graph/node.pyx. Sources come before their users."""
     for node in nodes:
         wrong = None if node.realized else _wrong(node)
         if wrong:
-            raise InternalError(f"graph verifier: {wrong} in {node!r}", printer.text(printer.walk([node])))
+            raise InternalError(
+                f"graph verifier: {wrong} in {node!r}", printer.text(printer.walk([node]))
+            )
 
 
 def _sliced(node: Node) -> str | None:
@@ -38,7 +48,7 @@ def _elementwise(node: Node) -> str | None:
     row, kinds = OPS[name], [dtypes.ALL[s.dtype].kind for s in node.src]
     if row.arity != len(node.src):
         return f"{name}: {len(node.src)} operands"
-    if shapes.broadcast_shapes(*(s.shape for s in node.src)) != node.shape:
+    if _joint(*(s.shape for s in node.src)) != node.shape:
         return f"{name}: operands do not broadcast to the shape"
     operands = node.src[1:] if name == "where" else node.src
     if len({s.dtype for s in operands}) > 1 or any(k not in row.kinds for k in kinds):
@@ -80,7 +90,9 @@ def _wrong(node: Node) -> str | None:
         return "a shape that is not one"
     if name == "const":
         width = 8 * dtypes.ALL[node.dtype].itemsize
-        return None if shape == () and (width == 64 or 0 <= node.bits < 1 << width) else "const: bits"
+        return (
+            None if shape == () and (width == 64 or 0 <= node.bits < 1 << width) else "const: bits"
+        )
     if name == "leaf":
         return "a leaf without a value"
     if OPS[name].group == "elementwise":
@@ -95,10 +107,12 @@ def _wrong(node: Node) -> str | None:
     if name == "reshape":
         return None if math.prod(x) == math.prod(shape) else "reshape: changes the size"
     if name == "permute":
-        fits = sorted(node.attrs) == list(range(len(x))) and shape == tuple(x[p] for p in node.attrs)
+        fits = sorted(node.attrs) == list(range(len(x))) and shape == tuple(
+            x[p] for p in node.attrs
+        )
         return None if fits else "permute: shape"
     if name == "expand":
-        return None if shapes.broadcast_shapes(x, shape) == shape else "expand: shape"
+        return None if _joint(x, shape) == shape else "expand: shape"
     if name == "slice":
         return _sliced(node)
     if name in ("sum", "prod", "max", "min", "any", "all"):
@@ -110,8 +124,8 @@ def _wrong(node: Node) -> str | None:
     if name == "matmul":
         a, b = x, src[1].shape
         fits = len(a) >= 2 and len(b) >= 2 and a[-1] == b[-2] and node.dtype in _FLOATS
-        batch = shapes.broadcast_shapes(a[:-2], b[:-2]) if fits else ()
-        return None if fits and shape == (*batch, a[-2], b[-1]) else "matmul: shapes"
+        batch = _joint(a[:-2], b[:-2]) if fits else None
+        return None if batch is not None and shape == (*batch, a[-2], b[-1]) else "matmul: shapes"
     if name == "gather":
         axis = node.attrs
         fits = shape == (*x[:axis], *src[1].shape, *x[axis + 1 :]) and src[0].dtype == node.dtype
@@ -121,5 +135,3 @@ def _wrong(node: Node) -> str | None:
     if name == "update":
         return _updated(node)
     return f"{name}: no such op in a graph"
-
-
