@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from charl.codegen.body import Operand, Region
+from charl.codegen.frame import Operand, Region
 from charl.codegen.host import Host
 from charl.codegen.loops import Loops
 from charl.codegen.text import MEMORY, Code

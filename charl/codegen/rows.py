@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from charl.codegen.body import Operand, Region
+from charl.codegen.frame import Operand, Region
 from charl.codegen.loops import Loops
 from charl.codegen.text import REGISTER, Code, vector
 from charl.schedule.kernel import LANES, STEPS, UNIT, Instr, Stage

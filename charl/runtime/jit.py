@@ -15,12 +15,10 @@ does the unmapping.
 from __future__ import annotations
 
 import atexit
-import heapq
+import functools
 import itertools
 import os
-import queue
 import threading
-import time
 import warnings
 import weakref
 from collections.abc import Callable
@@ -29,6 +27,7 @@ from typing import NamedTuple
 from charl.core.errors import InternalError
 from charl.core.settings import config
 from charl.runtime import diskcache
+from charl.runtime.background import Job, Worker
 
 OPT_LEVELS = ("none", "less", "default", "aggressive")
 QUICK = 0  # the opt_level of the quick tier: a third of the time, a fifth slower in arithmetic
@@ -142,7 +141,7 @@ class Owner:
         self.done: Callable | None = None
 
     def __del__(self):
-        _compiler.inbox.put(self.number)
+        _compiler.worker.inbox.put(self.number)
 
 
 def _unmap(number: int) -> None:
@@ -268,164 +267,28 @@ def _optimise(llvm, module, target, level: int) -> None:
     passes.run(module, builder)
 
 
-# -- the compile thread ----------------------------------------------------------------------------
-
-
-class Job:
-    """One kernel on its way. `done` and `error` are final once `wait` has returned True."""
-
-    __slots__ = (
-        "_finished",
-        "cancelled",
-        "done",
-        "error",
-        "key",
-        "make_text",
-        "number",
-        "opt_level",
-        "priority",
-        "tier",
-    )
-
-    def __init__(self, key, make_text, done, priority, tier, opt_level, number):
-        self.key, self.make_text, self.done = key, make_text, done
-        self.priority, self.tier, self.opt_level, self.number = priority, tier, opt_level, number
-        self.error: BaseException | None = None
-        self.cancelled = False
-        self._finished = threading.Event()
-
-    def __lt__(self, other: Job) -> bool:
-        return (self.priority, self.number) < (other.priority, other.number)
-
-    def cancel(self) -> None:
-        """Nobody wants it any more; it is left out if it has not been begun."""
-        self.cancelled = True
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Waits until the code is in use, or has failed. Returns False on a timeout."""
-        if not self._finished.is_set():
-            _compiler.start()
-        return self._finished.wait(timeout)
-
-    @property
-    def finished(self) -> bool:
-        return self._finished.is_set()
-
-    def finish(self, error: BaseException | None) -> None:
-        self.error = error
-        self.make_text = self.done = None
-        self._finished.set()
-
-    def renew(self) -> None:
-        """In a forked child: a thread of the parent may hold the event's lock."""
-        self._finished = threading.Event()
+# -- jobs ------------------------------------------------------------------------------------------
 
 
 class Compiler:
-    """The compile thread, its queue and its counters."""
+    """What the compile thread works with, and what it has counted."""
 
     def __init__(self):
+        self.worker = Worker("charl-compile", _unmap, self._failed)
         self.jit = Jit()
         self.counters = {"compiles": 0, "disk_hits": 0, "failures": 0, "links": 0}
         self.last_error: BaseException | None = None
-        self.stopped = False
+        self.cache: diskcache.DiskCache | None = None
         self._warned = False
         self._identity = ""
-        self.cache: diskcache.DiskCache | None = None
-        self._reset()
 
-    def _reset(self) -> None:
-        self.inbox: queue.SimpleQueue = queue.SimpleQueue()
-        self._pending: dict[int, Job] = {}
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
-
-    # -- any thread
-
-    def submit(self, job: Job) -> None:
-        self._pending[job.number] = job
-        self.inbox.put(job)
-        self.start()
-
-    def start(self) -> None:
-        """Starts the thread if it does not run. Where none can be started, all jobs fail."""
-        if self._thread is not None and self._thread.is_alive():
-            return
-        with self._starting:
-            if self._thread is not None and self._thread.is_alive():
-                return
-            try:
-                if self.stopped:
-                    raise RuntimeError("the interpreter is shutting down")
-                self._thread = threading.Thread(target=self._run, name="charl-compile", daemon=True)
-                self._thread.start()
-            except RuntimeError as error:
-                self._thread = None
-                for job in list(self._pending.values()):
-                    self._finish(job, error)
-
-    def pending(self) -> list[Job]:
-        return list(self._pending.values())
-
-    def stop(self) -> None:
-        """At exit: the current job is finished, the rest is dropped, all code stays where it is."""
-        self.stopped = True
-        thread = self._thread
-        if thread is not None and thread.is_alive():
-            self.inbox.put(None)
-            thread.join()
-        for tracker, _ in list(_mapped.values()):
-            tracker.detach()
-        for session in _sessions:
-            session.lljit.detach()
-
-    def after_fork(self) -> None:
-        """In a child: what was pending is queued again, for a thread that is yet to be started."""
-        jobs = self.pending()
-        dropped = [item for item in _drain(self.inbox) if isinstance(item, int)]
-        self._reset()
-        self.jit.abandon()
-        for number in dropped:
-            self.inbox.put(number)
-        for job in jobs:
-            job.renew()
-            self._pending[job.number] = job
-            self.inbox.put(job)
-
-    # -- the compile thread
-
-    def _run(self) -> None:
-        heap: list[Job] = []
-        inbox = self.inbox
-        while True:
-            try:
-                item = inbox.get(block=not heap)
-            except queue.Empty:
-                self._serve(heapq.heappop(heap))
-                continue
-            if item is None:
-                return
-            if isinstance(item, Job):
-                heapq.heappush(heap, item)
-            else:
-                _unmap(item)
-            del item
-
-    def _serve(self, job: Job) -> None:
-        error: BaseException | None = None
-        try:
-            if not job.cancelled:
-                self._make(job)
-        except BaseException as caught:
-            error = caught
-        self._finish(job, error)
-
-    def _make(self, job: Job) -> None:
-        cache, key = self._disk(), ""
+    def make(self, key: str, make_text, done: Callable, tier: str, opt_level: str) -> None:
+        """One kernel: from the disk cache or from its text, into use."""
+        cache, name = self._disk(), ""
         data = None
         if cache is not None:
-            key = diskcache.key_of(job.key, job.tier, job.opt_level, self._version())
-            data = cache.get(key)
+            name = diskcache.key_of(key, tier, opt_level, self._version())
+            data = cache.get(name)
         if data is not None:
             try:
                 address, owner = self.jit.link(data)
@@ -433,12 +296,12 @@ class Compiler:
             except RuntimeError:
                 data = None
         if data is None:
-            data = self.jit.compile(job.make_text(), job.opt_level, job.tier)
+            data = self.jit.compile(make_text(), opt_level, tier)
             self.counters["compiles"] += 1
             address, owner = self.jit.link(data)
             if cache is not None:
-                cache.put(key, data)
-        self._use(job.done, address, owner)
+                cache.put(name, data)
+        self._use(done, address, owner)
         for old in self.jit.renew():
             if old.done is not None:
                 self._use(old.done, *self.jit.link(old.object))
@@ -448,22 +311,16 @@ class Compiler:
         owner.done = done
         done(address, owner)
 
-    def _finish(self, job: Job, error: BaseException | None) -> None:
-        self._pending.pop(job.number, None)
-        if error is not None:
-            self.counters["failures"] += 1
-            self.last_error = error
-            if not self._warned:
-                self._warned = True
-                try:
-                    warnings.warn(
-                        f"charl: a kernel could not be compiled and stays interpreted: {error}",
-                        RuntimeWarning,
-                        2,
-                    )
-                except Warning:
-                    pass  # warnings are errors here; the counter tells
-        job.finish(error)
+    def _failed(self, error: BaseException) -> None:
+        self.counters["failures"] += 1
+        self.last_error = error
+        if not self._warned:
+            self._warned = True
+            what = f"charl: a kernel could not be compiled and stays interpreted: {error}"
+            try:
+                warnings.warn(what, RuntimeWarning, 2)
+            except Warning:
+                pass  # warnings are errors here; the counter tells
 
     def _version(self) -> str:
         """All that code depends on, but for the kernel and how it is optimised."""
@@ -483,18 +340,7 @@ class Compiler:
         return self.cache
 
 
-def _drain(inbox: queue.SimpleQueue) -> list:
-    items = []
-    while not inbox.empty():
-        try:
-            items.append(inbox.get_nowait())
-        except queue.Empty:
-            break
-    return items
-
-
 _compiler = Compiler()
-_numbers = itertools.count()
 
 
 def submit(
@@ -514,25 +360,21 @@ def submit(
     kernel. opt_level is config's unless stated. If anything fails, done is not called and
     `Job.error` says why.
     """
-    job = Job(key, make_text, done, priority, tier, opt_level or config.opt_level, next(_numbers))
-    _compiler.submit(job)
-    return job
+    level = opt_level or config.opt_level
+    task = functools.partial(_compiler.make, key, make_text, done, tier, level)
+    return _compiler.worker.submit(task, priority)
 
 
 def drain(timeout: float | None = None) -> bool:
     """Waits for all jobs that are pending now. Returns False on a timeout of seconds."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    for job in _compiler.pending():
-        if not job.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
-            return False
-    return True
+    return _compiler.worker.drain(timeout)
 
 
 def counters() -> dict[str, int]:
     """compiles (by LLVM), disk_hits, failures, links, pending, and the disk cache's, as disk_*."""
     disk = _compiler.cache.stats if _compiler.cache is not None else {}
     own = {f"disk_{name}": count for name, count in disk.items() if name != "hits"}
-    return {**_compiler.counters, "pending": len(_compiler.pending()), **own}
+    return {**_compiler.counters, "pending": len(_compiler.worker.pending()), **own}
 
 
 def last_error() -> BaseException | None:
@@ -542,7 +384,17 @@ def last_error() -> BaseException | None:
 
 def _after_fork_in_child() -> None:
     _busy.release()
-    _compiler.after_fork()
+    _compiler.jit.abandon()
+    _compiler.worker.after_fork()
+
+
+def _at_exit() -> None:
+    """Code stays mapped: other atexit functions, and threads that are left, may run it."""
+    _compiler.worker.stop()
+    for tracker, _ in list(_mapped.values()):
+        tracker.detach()
+    for session in _sessions:
+        session.lljit.detach()
 
 
 if hasattr(os, "register_at_fork"):
@@ -550,6 +402,6 @@ if hasattr(os, "register_at_fork"):
         before=_busy.acquire, after_in_parent=_busy.release, after_in_child=_after_fork_in_child
     )
 try:
-    threading._register_atexit(_compiler.stop)  # ahead of the interpreter's joining of threads
+    threading._register_atexit(_at_exit)  # ahead of the interpreter's joining of threads
 except (AttributeError, RuntimeError):
-    atexit.register(_compiler.stop)
+    atexit.register(_at_exit)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charl.codegen import body, llvm
+from charl.codegen import frame, llvm
 from charl.codegen.host import GENERIC, HASWELL, Host
 from charl.codegen.text import half_bits
 from charl.core.dtypes import BY_SHORT
@@ -283,7 +283,7 @@ def test_launch_offsets(tmp_path):
         "index": "error.index",
         "extent": "error.extent",
     }
-    assert set(fields) == set(body.LAUNCH)
+    assert set(fields) == set(frame.LAUNCH)
     shown = "".join(f'printf("%zu ", offsetof(charl_launch_t, {f}));' for f in fields.values())
     source = tmp_path / "offsets.c"
     source.write_text(
@@ -296,7 +296,7 @@ def test_launch_offsets(tmp_path):
     printed = subprocess.run(
         [tmp_path / "offsets"], check=True, capture_output=True, text=True
     ).stdout
-    assert [int(x) for x in printed.split()] == [*(body.LAUNCH[f] for f in fields), body.EINDEX]
+    assert [int(x) for x in printed.split()] == [*(frame.LAUNCH[f] for f in fields), frame.EINDEX]
     assert ctypes.sizeof(machine.Launch) == 80
 
 
