@@ -51,7 +51,7 @@ class Maker:
         return P(len(self.params) - 1)
 
     def access(self, dtype, mode, looping, whole=False):
-        """A new array and a map of the axes into it. `whole`: each element has a place of its own."""
+        """A new array and a map of the axes into it, one to one if `whole`."""
         rng = self.rng
         axes = len(self.extents) - (not looping)
         strides, size, offset = [0] * len(self.extents), 1, 0
