@@ -17,6 +17,7 @@ from charl.core.errors import BackendUnavailable
 from charl.core.settings import config
 from charl.runtime import interp, jit
 from charl.runtime.launch import Program
+from charl.schedule.kernel import Contract
 
 IDLE, QUEUED, FAILED = 0, 1, 2  # Program.state
 QUICK, FULL = 1, 2  # Program.tier
@@ -35,7 +36,9 @@ def interpret(program: Program) -> None:
 
 def submit(program: Program) -> None:
     """Queues the next tier's compile of an idle Program."""
-    tier = QUICK if program.tier == 0 else FULL
+    # a contraction compiled quickly runs at a tenth of its speed: it has one tier
+    contraction = isinstance(program.kernel, Contract)
+    tier = QUICK if program.tier == 0 and not contraction else FULL
     kernel, started = program.kernel, clock()
     held = weakref.ref(program)
     generation = program.generation
