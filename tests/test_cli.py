@@ -126,9 +126,7 @@ def test_components_are_the_eigenvectors():
 def test_faults_are_found():
     truth = np.array([0, 1, 1, 0])
     expected = demo.Answer(truth, np.ones(4, np.float32))
-    report = demo.Report(
-        "interp", np.array([0, 1, 0, 0]), np.full(4, 1.5, np.float32), 1.0, 1.0, {}
-    )
+    report = demo.Report("interp", np.array([0, 1, 0, 0]), np.full(4, 1.5, np.float32), 1.0, {})
     found = demo.faults(report, expected, truth, 0.98)
     assert len(found) == 2 and "accuracy 0.75" in found[0] and "5.0e-01" in found[1]
 
