@@ -459,3 +459,14 @@ def test_machine_code_takes_over():
         assert during(program, "launches", "interpreted") == [1, 0]
     with ch.config(backend="interp"):
         assert during(program, "launches", "interpreted") == [1, 1]
+
+
+@pytest.mark.parametrize("backend", ["interp", "llvm"])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_share_a_write_with_a_scalar(backend, threads):
+    """Each thread writes its own part, once."""
+    with ch.config(backend=backend, num_threads=threads, parallel_work=16):
+        x, want = ch.asarray(np.arange(4097.0)), np.arange(4097.0)
+        x[::-1][:-2] *= 3
+        want[::-1][:-2] *= 3
+        assert x.tolist() == want.tolist()
