@@ -7,9 +7,8 @@ from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uintptr_t
 
 from charl.core cimport infer
-from charl.engine cimport buffer_of, leaf_borrow, leaf_copy
+from charl.engine cimport Buffer, buffer_of, leaf_borrow, leaf_copy
 from charl.graph.node cimport Node, new_leaf
-from charl.runtime.buffer cimport Buffer
 
 import numpy
 

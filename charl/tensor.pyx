@@ -27,9 +27,9 @@ cdef extern from "Python.h":
 
 from charl cimport engine, indexing, interop
 from charl.core cimport infer
+from charl.engine cimport Buffer
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
-from charl.runtime.buffer cimport Buffer
 
 import builtins
 import copy as copy_module
