@@ -79,7 +79,8 @@ class Gemm(Body):
 
     def __init__(self, contract: Contract, host: Host):
         rows = (*contract.outer, contract.i)
-        stages = (Stage(True, contract.epilogue),)
+        acc, rest = contract.epilogue[:1], contract.epilogue[1:]
+        stages = (Stage(True, acc), Stage(True, rest))
         super().__init__(Kernel(contract.args, rows, contract.j, "row", None, stages), host)
         self.contract = contract
         self.tile = tile_of(contract.dtype, host)
@@ -264,7 +265,6 @@ class Gemm(Body):
 
     def _epilogue(self, code: Code, this: Run, sums, first: str, count: str) -> None:
         """What becomes of finished sums, for `count` rows from row `first`."""
-        stage = Stage(True, self.contract.epilogue[1:])
         (c0, ldc), dtype = sums, self.contract.dtype
 
         def row(code: Code, i: str) -> None:
@@ -280,8 +280,8 @@ class Gemm(Body):
                 place = self.at(code, line, sub(code, j, this.j0))
                 value = self.ops.load(code, dtype, place, self.width, mask)
                 self.values[0] = Operand(value, dtype, True, False)
-                at = Region(code, before, self.width, mask, [*this.outer, i], j, fixed)
-                self.stage(at, stage, 1)
+                outer = [*this.outer, i]
+                self.stage(Region(code, before, self.width, mask, outer, j, 1, fixed=fixed))
 
             self._vectors(walk, this.j0, this.j1, lanes)
             code.lines += [*before.lines, f"  br label %{start}", f"{start}:", *walk.lines]
