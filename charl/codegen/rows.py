@@ -1,13 +1,14 @@
 """Kernels in row order: vectors along the inner axis; outer indices are units.
 
 A row's sum has LANES lanes whatever the width: where the width is less, the lanes' sums lie in
-memory. The lanes are added up by a fixed tree. A lone map without outer axes is cut into units
+memory. The lanes are added up by a fixed tree. A kernel without outer axes and folds is cut into units
 along the inner axis.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from charl.codegen.frame import Operand, Region
 from charl.codegen.loops import Loops
@@ -23,7 +24,7 @@ class Rows(Loops):
 
     def units(self, code: Code) -> None:
         kernel = self.kernel
-        if not kernel.outer and len(kernel.stages) == 1 and _is_map(kernel.stages[0]):
+        if not kernel.outer and kernel.inner is not None and all(map(_folds_nothing, kernel.stages)):
             self._flat(code)
             return
         some = code.op("icmp slt i64 %begin, %end")
@@ -50,12 +51,19 @@ class Rows(Loops):
         first, last = (code.op(f"mul i64 {unit}, {UNIT}") for unit in ("%begin", "%end"))
         last = self.least(code, last, self.int(self.kernel.inner.extent))
 
-        def walk(c: Code) -> None:
+        def walk(c: Code, stage: int) -> None:
             self.hoisted(
-                c, lambda b, r: self._walk(Region(r, b, self.width, None, []), first, last)
+                c,
+                lambda b, r: self._walk(
+                    Region(r, b, self.width, None, [], stage=stage), first, last
+                ),
             )
 
-        code.when(code.op(f"icmp slt i64 {first}, {last}"), walk)
+        for number, stage in enumerate(self.kernel.stages):
+            if stage.loop:
+                code.when(code.op(f"icmp slt i64 {first}, {last}"), partial(walk, stage=number))
+            else:
+                self.stage(Region(code, code, 1, None, [], stage=number))
 
     def _row(self, code: Code, outer: list[str]) -> None:
         """All stages for one outer index."""
@@ -127,5 +135,5 @@ def _part(code: Code, full: str, value: str, start: int, count: int) -> str:
     return code.op(f"shufflevector {full} {value}, {full} poison, <{count} x i32> <{order}>")
 
 
-def _is_map(stage: Stage) -> bool:
-    return stage.loop and not any(i.op in ("reduce", "scan") for i in stage.body)
+def _folds_nothing(stage: Stage) -> bool:
+    return not any(i.op in ("reduce", "scan") for i in stage.body)

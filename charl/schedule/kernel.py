@@ -28,7 +28,7 @@ The identities: add -0.0 (0 for ints), mul 1, max -inf or the least integer, min
 
 Units. A launch covers units [begin, end):
   "row" with outer axes: a unit is one outer index (flattened in C order);
-  "row" without, when the only stage is a map: UNIT = 1024 elements of the inner axis; else a single unit 0;
+  "row" without, when no stage reduces or scans: UNIT = 1024 elements of the inner axis; else a single unit 0;
   "column": a unit is COLUMNS = 256 neighbours of the last outer axis; units count the other outer axes, then these.
   Contract: a unit is one of ceil(m / TILE_I) x ceil(n / TILE_J) tiles of a batch item; units count batch, then j
   tiles, then i tiles. Tiles may be cut unevenly and neighbours walked as one: every element is in exactly one tile.
