@@ -34,6 +34,7 @@ def get_num_threads():
     """The number of threads that launches may use.
 
     >>> ch.set_num_threads(2); ch.get_num_threads()
+    2
     """
     return engine.num_threads()
 
@@ -42,6 +43,7 @@ def memory_stats():
     """What the pool of array memory holds, in bytes and blocks, as a dict.
 
     >>> "in_use" in ch.memory_stats()
+    True
     """
     return engine.memory_stats()
 
@@ -51,5 +53,6 @@ def cache_info():
     plan_hits, plan_misses, launches, interpreted (launches that the interpreter served), and more.
 
     >>> "compiles" in ch.cache_info()
+    True
     """
     return engine.cache_info()

@@ -27,6 +27,8 @@ def zeros(shape, *, dtype=None, device=None):
     """0 everywhere. shape: an int or a tuple of ints; float64 unless dtype is given.
 
     >>> ch.zeros((2, 2))
+    Tensor([[0., 0.],
+            [0., 0.]])
     """
     return _filled("zeros", shape, 0, b.dtype_or(dtype, dtypes.float64), device)
 
@@ -35,6 +37,7 @@ def ones(shape, *, dtype=None, device=None):
     """1 everywhere. shape: an int or a tuple of ints; float64 unless dtype is given.
 
     >>> ch.ones(3, dtype=ch.int8)
+    Tensor([1, 1, 1], dtype=int8)
     """
     return _filled("ones", shape, 1, b.dtype_or(dtype, dtypes.float64), device)
 
@@ -43,6 +46,7 @@ def empty(shape, *, dtype=None, device=None):
     """An array to be written: zeros, since no result of charl depends on what memory held before.
 
     >>> ch.empty((2, 3)).shape
+    (2, 3)
     """
     return _filled("empty", shape, 0, b.dtype_or(dtype, dtypes.float64), device)
 
@@ -52,6 +56,7 @@ def full(shape, fill_value, *, dtype=None, device=None):
     fit.
 
     >>> ch.full(2, 7)
+    Tensor([7, 7])
     """
     if not b.is_scalar(fill_value):
         b.on_device(device, "full")
@@ -73,6 +78,7 @@ def zeros_like(x, /, *, dtype=None, device=None):
     """0 in x's shape, and its dtype unless another is given.
 
     >>> ch.zeros_like(ch.asarray([1, 2]))
+    Tensor([0, 0])
     """
     return _like("zeros_like", x, 0, dtype, device)
 
@@ -81,6 +87,7 @@ def ones_like(x, /, *, dtype=None, device=None):
     """1 in x's shape, and its dtype unless another is given.
 
     >>> ch.ones_like(ch.asarray([1, 2]))
+    Tensor([1, 1])
     """
     return _like("ones_like", x, 1, dtype, device)
 
@@ -89,6 +96,7 @@ def empty_like(x, /, *, dtype=None, device=None):
     """An array to be written, zeros, in x's shape, and its dtype unless another is given.
 
     >>> ch.empty_like(ch.asarray([1, 2])).shape
+    (2,)
     """
     return _like("empty_like", x, 0, dtype, device)
 
@@ -97,6 +105,7 @@ def full_like(x, /, fill_value, *, dtype=None, device=None):
     """fill_value in x's shape, and its dtype unless another is given.
 
     >>> ch.full_like(ch.asarray([1, 2]), 7)
+    Tensor([7, 7])
     """
     if b.is_scalar(fill_value):
         return _like("full_like", x, fill_value, dtype, device)
@@ -112,6 +121,7 @@ def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
     is 0.
 
     >>> ch.arange(2, 10, 3)
+    Tensor([2, 5, 8])
     """
     b.on_device(device, "arange")
     if stop is None:
@@ -176,6 +186,7 @@ def linspace(start, stop, /, num, *, dtype=None, device=None, endpoint=True):
     negative.
 
     >>> ch.linspace(0.0, 1.0, 5)
+    Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ])
     """
     b.on_device(device, "linspace")
     count = b.integer(num, "linspace", "num")
@@ -207,6 +218,8 @@ def eye(n_rows, n_cols=None, /, *, k=0, dtype=None, device=None):
     n_rows).
 
     >>> ch.eye(2, 3, k=1)
+    Tensor([[0., 1., 0.],
+            [0., 0., 1.]])
     """
     b.on_device(device, "eye")
     shape = b.shape_in((n_rows, n_rows if n_cols is None else n_cols), "eye")
@@ -235,6 +248,8 @@ def tril(x, /, *, k=0):
     dimensions.
 
     >>> ch.tril(ch.asarray([[1, 2], [3, 4]]))
+    Tensor([[1, 0],
+            [3, 4]])
     """
     return _triangle("tril", "less_equal", x, k)
 
@@ -244,6 +259,8 @@ def triu(x, /, *, k=0):
     dimensions.
 
     >>> ch.triu(ch.asarray([[1, 2], [3, 4]]))
+    Tensor([[1, 2],
+            [0, 4]])
     """
     return _triangle("triu", "greater_equal", x, k)
 
@@ -256,6 +273,7 @@ def meshgrid(*arrays, indexing="xy"):
     dtypes.
 
     >>> ch.meshgrid(ch.asarray([1, 2]), ch.asarray([3, 4, 5]))[0].shape
+    (3, 2)
     """
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', got {indexing!r}")
@@ -288,6 +306,8 @@ def asarray(obj, /, *, dtype=None, device=None, copy=None):
     cannot be borrowed). Raises TypeError for objects and dtypes that charl has not.
 
     >>> ch.asarray([[1, 2], [3, 4]], dtype=ch.float32)
+    Tensor([[1., 2.],
+            [3., 4.]], dtype=float32)
     """
     b.on_device(device, "asarray")
     target = None if dtype is None else as_dtype(dtype)
@@ -343,6 +363,7 @@ def from_dlpack(x, /, *, device=None, copy=None):
     borrowed under copy=False.
 
     >>> ch.from_dlpack(ch.arange(3))
+    Tensor([0, 1, 2])
     """
     b.on_device(device, "from_dlpack")
     if isinstance(x, Tensor):

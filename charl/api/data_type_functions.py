@@ -20,6 +20,7 @@ def astype(x, dtype, /, *, copy=True, device=None):
     charl has.
 
     >>> ch.astype(ch.asarray([1.7, -1.7, 300.0]), ch.int8)
+    Tensor([  1,  -1, 127], dtype=int8)
     """
     b.on_device(device, "astype")
     n, target = b.node(x, "astype"), as_dtype(dtype)
@@ -45,6 +46,7 @@ def result_type(*arrays_and_dtypes) -> DType:
     Raises ValueError without arguments, TypeError for anything but arrays, dtypes and real numbers.
 
     >>> ch.result_type(ch.int8, ch.uint8), ch.result_type(ch.float32, 2.0)
+    (charl.int16, charl.float32)
     """
     if not arrays_and_dtypes:
         raise ValueError("result_type: at least one argument is needed")
@@ -63,6 +65,7 @@ def can_cast(from_, to, /) -> bool:
     """Whether every value of dtype (or array) `from_` can be held by `to` under promotion.
 
     >>> ch.can_cast(ch.int32, ch.float64), ch.can_cast(ch.int64, ch.int8)
+    (True, False)
     """
     source, target = _dtype_of(from_, "can_cast"), _dtype_of(to, "can_cast")
     return dtypes.promote(source, target) == target
@@ -86,6 +89,7 @@ def isdtype(dtype, kind) -> bool:
     Raises ValueError for an unknown name, TypeError where dtype is none.
 
     >>> ch.isdtype(ch.float32, "real floating"), ch.isdtype(ch.int8, ("bool", ch.int8))
+    (True, True)
     """
     if not isinstance(dtype, (DType, np.dtype)):
         raise TypeError(f"isdtype: dtype must be a dtype, got {dtype!r}")
@@ -139,6 +143,7 @@ def finfo(type, /) -> finfo_object:
     """Limits of a floating-point dtype, or of an array's. Raises ValueError for other dtypes.
 
     >>> ch.finfo(ch.float32).eps
+    1.1920928955078125e-07
     """
     dtype = _dtype_of(type, "finfo")
     if dtype not in _FORMATS:
@@ -154,6 +159,7 @@ def iinfo(type, /) -> iinfo_object:
     """Limits of an integer dtype, or of an array's. Raises ValueError for other dtypes.
 
     >>> ch.iinfo(ch.int8).max
+    127
     """
     dtype = _dtype_of(type, "iinfo")
     if dtype.kind not in "iu":

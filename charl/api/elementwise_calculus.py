@@ -16,6 +16,7 @@ def acos(x, /):
     """The angle in [0, pi] whose cosine is x; NaN outside [-1, 1].
 
     >>> ch.acos(ch.asarray([1.0, 0.0]))
+    Tensor([0.        , 1.57079633])
     """
     return elementwise("acos", x)
 
@@ -24,6 +25,7 @@ def acosh(x, /):
     """The inverse hyperbolic cosine, >= 0; NaN below 1.
 
     >>> ch.acosh(ch.asarray([1.0, 2.0]))
+    Tensor([0.       , 1.3169579])
     """
     return elementwise("acosh", x)
 
@@ -32,6 +34,7 @@ def asin(x, /):
     """The angle in [-pi/2, pi/2] whose sine is x; NaN outside [-1, 1].
 
     >>> ch.asin(ch.asarray([0.0, 1.0]))
+    Tensor([0.        , 1.57079633])
     """
     return elementwise("asin", x)
 
@@ -40,6 +43,7 @@ def asinh(x, /):
     """The inverse hyperbolic sine.
 
     >>> ch.asinh(ch.asarray([0.0, 1.0]))
+    Tensor([0.        , 0.88137359])
     """
     return elementwise("asinh", x)
 
@@ -48,6 +52,7 @@ def atan(x, /):
     """The angle in [-pi/2, pi/2] whose tangent is x.
 
     >>> ch.atan(ch.asarray([0.0, 1.0]))
+    Tensor([0.        , 0.78539816])
     """
     return elementwise("atan", x)
 
@@ -56,6 +61,7 @@ def atanh(x, /):
     """The inverse hyperbolic tangent; +-inf at +-1, NaN beyond.
 
     >>> ch.atanh(ch.asarray([0.0, 0.5]))
+    Tensor([0.        , 0.54930614])
     """
     return elementwise("atanh", x)
 
@@ -64,6 +70,7 @@ def cbrt(x, /):
     """The cube root, of negative numbers too.
 
     >>> ch.cbrt(ch.asarray([8.0, -27.0]))
+    Tensor([ 2., -3.])
     """
     return elementwise("cbrt", x)
 
@@ -72,6 +79,7 @@ def cos(x, /):
     """The cosine of an angle in radians; NaN at +-inf.
 
     >>> ch.cos(ch.asarray([0.0, 1.0]))
+    Tensor([1.        , 0.54030231])
     """
     return elementwise("cos", x)
 
@@ -80,6 +88,7 @@ def cosh(x, /):
     """The hyperbolic cosine.
 
     >>> ch.cosh(ch.asarray([0.0, 1.0]))
+    Tensor([1.        , 1.54308063])
     """
     return elementwise("cosh", x)
 
@@ -88,6 +97,7 @@ def erf(x, /):
     """The error function, 2/sqrt(pi) times the integral of exp(-t*t) from 0 to x.
 
     >>> ch.erf(ch.asarray([0.0, 1.0]))
+    Tensor([0.        , 0.84270079])
     """
     return elementwise("erf", x)
 
@@ -96,6 +106,7 @@ def exp(x, /):
     """e to the power x.
 
     >>> ch.exp(ch.asarray([0.0, 1.0]))
+    Tensor([1.        , 2.71828183])
     """
     return elementwise("exp", x)
 
@@ -104,6 +115,7 @@ def exp2(x, /):
     """2 to the power x.
 
     >>> ch.exp2(ch.asarray([3.0, 0.5]))
+    Tensor([8.        , 1.41421356])
     """
     return elementwise("exp2", x)
 
@@ -112,6 +124,7 @@ def expm1(x, /):
     """exp(x) - 1, accurate near 0.
 
     >>> ch.expm1(ch.asarray([0.0, 1e-10]))
+    Tensor([0.e+00, 1.e-10])
     """
     return elementwise("expm1", x)
 
@@ -120,6 +133,7 @@ def log(x, /):
     """The natural logarithm; -inf at 0, NaN below.
 
     >>> ch.log(ch.asarray([1.0, 10.0]))
+    Tensor([0.        , 2.30258509])
     """
     return elementwise("log", x)
 
@@ -128,6 +142,7 @@ def log10(x, /):
     """The logarithm to base 10.
 
     >>> ch.log10(ch.asarray([1.0, 100.0]))
+    Tensor([0., 2.])
     """
     return elementwise("log10", x)
 
@@ -136,6 +151,7 @@ def log1p(x, /):
     """log(1 + x), accurate near 0.
 
     >>> ch.log1p(ch.asarray([0.0, 1e-10]))
+    Tensor([0.e+00, 1.e-10])
     """
     return elementwise("log1p", x)
 
@@ -144,6 +160,7 @@ def log2(x, /):
     """The logarithm to base 2.
 
     >>> ch.log2(ch.asarray([1.0, 8.0]))
+    Tensor([0., 3.])
     """
     return elementwise("log2", x)
 
@@ -152,6 +169,7 @@ def sigmoid(x, /):
     """1 / (1 + exp(-x)), without overflow at either end.
 
     >>> ch.sigmoid(ch.asarray([0.0, 2.0]))
+    Tensor([0.5       , 0.88079708])
     """
     return elementwise("sigmoid", x)
 
@@ -160,6 +178,7 @@ def sin(x, /):
     """The sine of an angle in radians; NaN at +-inf.
 
     >>> ch.sin(ch.asarray([0.0, 1.0]))
+    Tensor([0.        , 0.84147098])
     """
     return elementwise("sin", x)
 
@@ -168,6 +187,7 @@ def sinh(x, /):
     """The hyperbolic sine.
 
     >>> ch.sinh(ch.asarray([0.0, 1.0]))
+    Tensor([0.        , 1.17520119])
     """
     return elementwise("sinh", x)
 
@@ -176,6 +196,7 @@ def sqrt(x, /):
     """The square root, correctly rounded; NaN below 0.
 
     >>> ch.sqrt(ch.asarray([4.0, 2.0]))
+    Tensor([2.        , 1.41421356])
     """
     return elementwise("sqrt", x)
 
@@ -184,6 +205,7 @@ def tan(x, /):
     """The tangent of an angle in radians; NaN at +-inf.
 
     >>> ch.tan(ch.asarray([0.0, 1.0]))
+    Tensor([0.        , 1.55740772])
     """
     return elementwise("tan", x)
 
@@ -192,6 +214,7 @@ def tanh(x, /):
     """The hyperbolic tangent.
 
     >>> ch.tanh(ch.asarray([0.0, 1.0]))
+    Tensor([0.        , 0.76159416])
     """
     return elementwise("tanh", x)
 
@@ -201,6 +224,7 @@ def atan2(x1, x2, /):
     may be a Python scalar.
 
     >>> ch.atan2(1.0, ch.asarray([1.0, -1.0]))
+    Tensor([0.78539816, 2.35619449])
     """
     return elementwise("atan2", x1, x2)
 
@@ -210,6 +234,7 @@ def hypot(x1, x2, /):
     Python scalar.
 
     >>> ch.hypot(ch.asarray([3.0]), 4.0)
+    Tensor([5.])
     """
     return elementwise("hypot", x1, x2)
 
@@ -219,5 +244,6 @@ def logaddexp(x1, x2, /):
     scalar.
 
     >>> ch.logaddexp(ch.asarray([1000.0]), 1000.0)
+    Tensor([1000.69314718])
     """
     return elementwise("logaddexp", x1, x2)

@@ -17,6 +17,7 @@ def abs(x, /):
     """The absolute value; the least signed integer stays as it is.
 
     >>> ch.abs(ch.asarray([-1, 2]))
+    Tensor([1, 2])
     """
     return elementwise("abs", x)
 
@@ -25,6 +26,7 @@ def bitwise_invert(x, /):
     """Every bit flipped; logical not of bools.
 
     >>> ch.bitwise_invert(ch.asarray([0, 5]))
+    Tensor([-1, -6])
     """
     return elementwise("bitwise_invert", x)
 
@@ -33,6 +35,7 @@ def ceil(x, /):
     """The least integer not below x, in x's dtype.
 
     >>> ch.ceil(ch.asarray([1.5, -1.5]))
+    Tensor([ 2., -1.])
     """
     return elementwise("ceil", x)
 
@@ -41,6 +44,7 @@ def floor(x, /):
     """The greatest integer not above x, in x's dtype.
 
     >>> ch.floor(ch.asarray([1.5, -1.5]))
+    Tensor([ 1., -2.])
     """
     return elementwise("floor", x)
 
@@ -49,6 +53,7 @@ def isfinite(x, /):
     """Whether x is neither infinite nor NaN.
 
     >>> ch.isfinite(ch.asarray([1.0, ch.inf]))
+    Tensor([ True, False])
     """
     return elementwise("isfinite", x)
 
@@ -57,6 +62,7 @@ def isinf(x, /):
     """Whether x is +inf or -inf.
 
     >>> ch.isinf(ch.asarray([1.0, ch.inf]))
+    Tensor([False,  True])
     """
     return elementwise("isinf", x)
 
@@ -65,6 +71,7 @@ def isnan(x, /):
     """Whether x is NaN.
 
     >>> ch.isnan(ch.asarray([1.0, ch.nan]))
+    Tensor([False,  True])
     """
     return elementwise("isnan", x)
 
@@ -73,6 +80,7 @@ def logical_not(x, /):
     """True where x is 0 or False.
 
     >>> ch.logical_not(ch.asarray([True, False]))
+    Tensor([False,  True])
     """
     return elementwise("logical_not", x)
 
@@ -81,6 +89,7 @@ def negative(x, /):
     """-x; integers wrap.
 
     >>> ch.negative(ch.asarray([1, -2]))
+    Tensor([-1,  2])
     """
     return elementwise("negative", x)
 
@@ -89,6 +98,7 @@ def positive(x, /):
     """x, as a new array.
 
     >>> ch.positive(ch.asarray([1, -2]))
+    Tensor([ 1, -2])
     """
     return elementwise("positive", x)
 
@@ -97,6 +107,7 @@ def reciprocal(x, /):
     """1 / x; of integers, the integer part (0 of 0).
 
     >>> ch.reciprocal(ch.asarray([4.0, 0.5]))
+    Tensor([0.25, 2.  ])
     """
     return elementwise("reciprocal", x)
 
@@ -105,6 +116,7 @@ def round(x, /):
     """The nearest integer, halves to even, in x's dtype.
 
     >>> ch.round(ch.asarray([0.5, 1.5, 2.6]))
+    Tensor([0., 2., 3.])
     """
     return elementwise("round", x)
 
@@ -113,6 +125,7 @@ def sign(x, /):
     """-1, 0 or 1 by the sign of x; NaN of NaN.
 
     >>> ch.sign(ch.asarray([-3, 0, 7]))
+    Tensor([-1,  0,  1])
     """
     return elementwise("sign", x)
 
@@ -121,6 +134,7 @@ def signbit(x, /):
     """Whether the sign bit is set, that of -0.0 and NaN too.
 
     >>> ch.signbit(ch.asarray([-0.0, 1.0]))
+    Tensor([ True, False])
     """
     return elementwise("signbit", x)
 
@@ -129,6 +143,7 @@ def square(x, /):
     """x * x.
 
     >>> ch.square(ch.asarray([3, -4]))
+    Tensor([ 9, 16])
     """
     return elementwise("square", x)
 
@@ -137,6 +152,7 @@ def trunc(x, /):
     """The integer part, towards 0, in x's dtype.
 
     >>> ch.trunc(ch.asarray([1.5, -1.5]))
+    Tensor([ 1., -1.])
     """
     return elementwise("trunc", x)
 
@@ -145,6 +161,7 @@ def add(x1, x2, /):
     """x1 + x2; integers wrap, bools give logical or.
 
     >>> ch.add(ch.asarray([1, 2]), 3)
+    Tensor([4, 5])
     """
     return elementwise("add", x1, x2)
 
@@ -153,6 +170,7 @@ def bitwise_and(x1, x2, /):
     """The bits set in both.
 
     >>> ch.bitwise_and(ch.asarray([6, 5]), 3)
+    Tensor([2, 1])
     """
     return elementwise("bitwise_and", x1, x2)
 
@@ -161,6 +179,7 @@ def bitwise_left_shift(x1, x2, /):
     """x1 * 2**x2; a shift outside 0..width-1 gives 0.
 
     >>> ch.bitwise_left_shift(ch.asarray([1, 3]), 2)
+    Tensor([ 4, 12])
     """
     return elementwise("bitwise_left_shift", x1, x2)
 
@@ -169,6 +188,7 @@ def bitwise_or(x1, x2, /):
     """The bits set in either.
 
     >>> ch.bitwise_or(ch.asarray([6, 5]), 3)
+    Tensor([7, 7])
     """
     return elementwise("bitwise_or", x1, x2)
 
@@ -177,6 +197,7 @@ def bitwise_right_shift(x1, x2, /):
     """x1 // 2**x2; a shift outside 0..width-1 gives 0 or, below 0, -1.
 
     >>> ch.bitwise_right_shift(ch.asarray([8, -3]), 1)
+    Tensor([ 4, -2])
     """
     return elementwise("bitwise_right_shift", x1, x2)
 
@@ -185,6 +206,7 @@ def bitwise_xor(x1, x2, /):
     """The bits set in exactly one.
 
     >>> ch.bitwise_xor(ch.asarray([6, 5]), 3)
+    Tensor([5, 6])
     """
     return elementwise("bitwise_xor", x1, x2)
 
@@ -193,6 +215,7 @@ def copysign(x1, x2, /):
     """x1 with the sign of x2.
 
     >>> ch.copysign(ch.asarray([1.0, 2.0]), -1.0)
+    Tensor([-1., -2.])
     """
     return elementwise("copysign", x1, x2)
 
@@ -201,6 +224,7 @@ def divide(x1, x2, /):
     """x1 / x2; integers become float64.
 
     >>> ch.divide(ch.asarray([1, 2]), 4)
+    Tensor([0.25, 0.5 ])
     """
     return elementwise("divide", x1, x2)
 
@@ -209,6 +233,7 @@ def equal(x1, x2, /):
     """x1 == x2. Bool.
 
     >>> ch.equal(ch.asarray([1, 2]), 2)
+    Tensor([False,  True])
     """
     return elementwise("equal", x1, x2)
 
@@ -217,6 +242,7 @@ def floor_divide(x1, x2, /):
     """The greatest integer not above x1 / x2; x // 0 of integers is 0.
 
     >>> ch.floor_divide(ch.asarray([7, -7]), 2)
+    Tensor([ 3, -4])
     """
     return elementwise("floor_divide", x1, x2)
 
@@ -225,6 +251,7 @@ def greater(x1, x2, /):
     """x1 > x2. Bool.
 
     >>> ch.greater(ch.asarray([1, 2]), 2)
+    Tensor([False, False])
     """
     return elementwise("greater", x1, x2)
 
@@ -233,6 +260,7 @@ def greater_equal(x1, x2, /):
     """x1 >= x2. Bool.
 
     >>> ch.greater_equal(ch.asarray([1, 2]), 2)
+    Tensor([False,  True])
     """
     return elementwise("greater_equal", x1, x2)
 
@@ -241,6 +269,7 @@ def less(x1, x2, /):
     """x1 < x2. Bool.
 
     >>> ch.less(ch.asarray([1, 2]), 2)
+    Tensor([ True, False])
     """
     return elementwise("less", x1, x2)
 
@@ -249,6 +278,7 @@ def less_equal(x1, x2, /):
     """x1 <= x2. Bool.
 
     >>> ch.less_equal(ch.asarray([1, 2]), 2)
+    Tensor([ True,  True])
     """
     return elementwise("less_equal", x1, x2)
 
@@ -257,6 +287,7 @@ def logical_and(x1, x2, /):
     """True where both are nonzero. Bool.
 
     >>> ch.logical_and(ch.asarray([True, False]), True)
+    Tensor([ True, False])
     """
     return elementwise("logical_and", x1, x2)
 
@@ -265,6 +296,7 @@ def logical_or(x1, x2, /):
     """True where either is nonzero. Bool.
 
     >>> ch.logical_or(ch.asarray([True, False]), False)
+    Tensor([ True, False])
     """
     return elementwise("logical_or", x1, x2)
 
@@ -273,6 +305,7 @@ def logical_xor(x1, x2, /):
     """True where exactly one is nonzero. Bool.
 
     >>> ch.logical_xor(ch.asarray([True, False]), True)
+    Tensor([False,  True])
     """
     return elementwise("logical_xor", x1, x2)
 
@@ -281,6 +314,7 @@ def maximum(x1, x2, /):
     """The greater of both; NaN where either is.
 
     >>> ch.maximum(ch.asarray([1, 5]), 3)
+    Tensor([3, 5])
     """
     return elementwise("maximum", x1, x2)
 
@@ -289,6 +323,7 @@ def minimum(x1, x2, /):
     """The lesser of both; NaN where either is.
 
     >>> ch.minimum(ch.asarray([1, 5]), 3)
+    Tensor([1, 3])
     """
     return elementwise("minimum", x1, x2)
 
@@ -297,6 +332,7 @@ def multiply(x1, x2, /):
     """x1 * x2; integers wrap, bools give logical and.
 
     >>> ch.multiply(ch.asarray([1, 2]), 3)
+    Tensor([3, 6])
     """
     return elementwise("multiply", x1, x2)
 
@@ -305,6 +341,7 @@ def nextafter(x1, x2, /):
     """The next number after x1 in the direction of x2.
 
     >>> ch.nextafter(ch.asarray([1.0]), 2.0)
+    Tensor([1.])
     """
     return elementwise("nextafter", x1, x2)
 
@@ -313,6 +350,7 @@ def not_equal(x1, x2, /):
     """x1 != x2. Bool.
 
     >>> ch.not_equal(ch.asarray([1, 2]), 2)
+    Tensor([ True, False])
     """
     return elementwise("not_equal", x1, x2)
 
@@ -321,6 +359,7 @@ def pow(x1, x2, /):
     """x1 to the power x2. Raises ValueError for an integer array to a negative Python int.
 
     >>> ch.pow(ch.asarray([2, 3]), 2)
+    Tensor([4, 9])
     """
     return elementwise("pow", x1, x2)
 
@@ -329,6 +368,7 @@ def remainder(x1, x2, /):
     """x1 - x2 * floor(x1 / x2), with the sign of x2; x % 0 of integers is 0.
 
     >>> ch.remainder(ch.asarray([7, -7]), 3)
+    Tensor([1, 2])
     """
     return elementwise("remainder", x1, x2)
 
@@ -337,6 +377,7 @@ def subtract(x1, x2, /):
     """x1 - x2; integers wrap.
 
     >>> ch.subtract(ch.asarray([1, 2]), 3)
+    Tensor([-2, -1])
     """
     return elementwise("subtract", x1, x2)
 
@@ -348,6 +389,7 @@ def clip(x, /, min=None, max=None):
     outside an integer dtype's range does not bound it. NaN in x or a bound gives NaN.
 
     >>> ch.clip(ch.asarray([1, 5, 9]), 2, 6)
+    Tensor([2, 5, 6])
     """
     kind = b.dtype_of(b.node(x, "clip")).kind
     bounds = []
@@ -377,6 +419,7 @@ def conj(x, /):
     """x itself as a new array: all dtypes are real.
 
     >>> ch.conj(ch.asarray([1.0, 2.0]))
+    Tensor([1., 2.])
     """
     return elementwise("positive", x)
 
@@ -385,6 +428,7 @@ def imag(x, /):
     """Zeros of x's shape and dtype: all dtypes are real.
 
     >>> ch.imag(ch.asarray([1.0, 2.0]))
+    Tensor([0., 0.])
     """
     n = b.node(x, "imag")
     return wrap(b.expand(b.const(0, b.dtype_of(n)), n.shape))
@@ -394,5 +438,6 @@ def real(x, /):
     """x itself as a new array: all dtypes are real.
 
     >>> ch.real(ch.asarray([1.0, 2.0]))
+    Tensor([1., 2.])
     """
     return elementwise("positive", x)

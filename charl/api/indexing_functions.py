@@ -26,6 +26,7 @@ def take(x, indices, /, *, axis=None):
     axis None: of the only axis, or of the flat x. Raises TypeError unless indices are integers.
 
     >>> ch.take(ch.asarray([10, 20, 30]), ch.asarray([2, 0]))
+    Tensor([30, 10])
     """
     n, index = b.node(x, "take"), _index(indices, "take")
     if axis is None:
@@ -43,6 +44,8 @@ def take_along_axis(x, indices, /, *, axis=-1):
     integers.
 
     >>> ch.take_along_axis(ch.asarray([[3, 1], [5, 9]]), ch.asarray([[1], [0]]), axis=1)
+    Tensor([[1],
+            [5]])
     """
     n, index = b.node(x, "take_along_axis"), _index(indices, "take_along_axis")
     ndim = len(n.shape)

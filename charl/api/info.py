@@ -18,6 +18,7 @@ class Info:
         """Of the standard's optional parts: which there are.
 
         >>> ch.__array_namespace_info__().capabilities()["boolean indexing"]
+        True
         """
         return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 64}
 
@@ -45,6 +46,7 @@ class Info:
         """The standard's dtypes that there are, by name; `kind` as in isdtype, or a tuple of kinds.
 
         >>> sorted(ch.__array_namespace_info__().dtypes(kind="real floating"))
+        ['float32', 'float64']
         """
         b.on_device(device, "dtypes")
         return {d.name: d for d in _STANDARD if kind is None or isdtype(d, kind)}
@@ -54,5 +56,6 @@ def __array_namespace_info__():
     """An object that tells capabilities(), default_device(), default_dtypes(), devices(), dtypes().
 
     >>> ch.__array_namespace_info__().devices()
+    ('cpu',)
     """
     return Info()

@@ -25,6 +25,7 @@ def load(file, /):
     >>> import tempfile, os
     >>> path = os.path.join(tempfile.mkdtemp(), "x.npy")
     >>> ch.save(path, ch.asarray([1, 2])); ch.load(path)
+    Tensor([1, 2])
     """
     values = np.load(file, allow_pickle=False)
     if not isinstance(values, np.ndarray):

@@ -42,6 +42,7 @@ def matmul(x1, x2, /):
     where k differs or an operand is 0-d.
 
     >>> ch.matmul(ch.asarray([[1.0, 2.0], [3.0, 4.0]]), ch.asarray([1.0, 1.0]))
+    Tensor([3., 7.])
     """
     left, right = b.common("matmul", x1, x2)
     if not left.shape or not right.shape:
@@ -65,6 +66,8 @@ def matrix_transpose(x, /):
     """A view of x (..., m, n) as (..., n, m). Raises ValueError with fewer than two dimensions.
 
     >>> ch.matrix_transpose(ch.asarray([[1, 2], [3, 4]]))
+    Tensor([[1, 3],
+            [2, 4]])
     """
     x = b.tensor(x, "matrix_transpose")
     ndim = len(x.shape)
@@ -101,6 +104,7 @@ def tensordot(x1, x2, /, *, axes=2):
     where paired sizes differ, IndexError for an axis out of range.
 
     >>> ch.tensordot(ch.asarray([[1.0, 2.0]]), ch.asarray([3.0, 4.0]), axes=1)
+    Tensor([11.])
     """
     left, right = b.common("tensordot", x1, x2)
     inner1, inner2 = _pairs(axes, (len(left.shape), len(right.shape)))
@@ -124,6 +128,7 @@ def vecdot(x1, x2, /, *, axis=-1):
     Raises ValueError where the sizes differ, IndexError for an axis out of range.
 
     >>> ch.vecdot(ch.asarray([[1.0, 2.0], [3.0, 4.0]]), ch.asarray([1.0, 1.0]))
+    Tensor([3., 7.])
     """
     at = b.integer(axis, "vecdot", "axis")
     sides = []

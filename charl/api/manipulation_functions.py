@@ -21,6 +21,7 @@ def broadcast_shapes(*shapes):
     Raises ValueError where sizes differ and neither is 1.
 
     >>> ch.broadcast_shapes((3, 1), (4,))
+    (3, 4)
     """
     ndim = max(map(len, shapes), default=0)
     out: list[int | None] = [1] * ndim
@@ -42,6 +43,8 @@ def broadcast_to(x, /, shape):
     broadcast to it.
 
     >>> ch.broadcast_to(ch.asarray([1, 2]), (2, 2))
+    Tensor([[1, 2],
+            [1, 2]])
     """
     n, target = b.node(x, "broadcast_to"), b.shape_in(shape, "broadcast_to")
     shapes.check_broadcast_to(n.shape, target, "broadcast_to")
@@ -52,6 +55,9 @@ def broadcast_arrays(*arrays):
     """All arrays broadcast to their common shape, each in its dtype. A tuple.
 
     >>> ch.broadcast_arrays(ch.asarray([1, 2]), ch.asarray([[3], [4]]))
+    (Tensor([[1, 2],
+            [1, 2]]), Tensor([[3, 3],
+            [4, 4]]))
     """
     nodes = [b.node(x, "broadcast_arrays") for x in arrays]
     shape = b.broadcast("broadcast_arrays", *(n.shape for n in nodes))
@@ -65,6 +71,7 @@ def concat(arrays, /, *, axis=0):
     Raises ValueError without arrays or where shapes differ.
 
     >>> ch.concat([ch.asarray([1, 2]), ch.asarray([3])])
+    Tensor([1, 2, 3])
     """
     if not isinstance(arrays, (tuple, list)) or not arrays:
         raise ValueError("concat: a non-empty tuple or list of arrays is needed")
@@ -92,6 +99,8 @@ def stack(arrays, /, *, axis=0):
     Raises ValueError without arrays or where shapes differ.
 
     >>> ch.stack([ch.asarray([1, 2]), ch.asarray([3, 4])], axis=1)
+    Tensor([[1, 3],
+            [2, 4]])
     """
     if not isinstance(arrays, (tuple, list)) or not arrays:
         raise ValueError("stack: a non-empty tuple or list of arrays is needed")
@@ -109,6 +118,7 @@ def unstack(x, /, *, axis=0):
     """Views of x at each index of an axis, which they lack. A tuple. Raises ValueError if x is 0-d.
 
     >>> ch.unstack(ch.asarray([[1, 2], [3, 4]]))
+    (Tensor([1, 2]), Tensor([3, 4]))
     """
     x = b.tensor(x, "unstack")
     if not x.shape:
@@ -124,6 +134,7 @@ def expand_dims(x, /, axis):
     Raises IndexError for an axis out of range, ValueError if one repeats.
 
     >>> ch.expand_dims(ch.asarray([1, 2]), 0).shape
+    (1, 2)
     """
     x = b.tensor(x, "expand_dims")
     count = len(axis) if isinstance(axis, (tuple, list)) else 1
@@ -139,6 +150,7 @@ def squeeze(x, /, axis):
     Raises ValueError where it is not, IndexError for an axis out of range.
 
     >>> ch.squeeze(ch.asarray([[1, 2]]), 0).shape
+    (2,)
     """
     x = b.tensor(x, "squeeze")
     axes = b.axes_in(axis, len(x.shape), "squeeze")
@@ -154,6 +166,7 @@ def flip(x, /, *, axis=None):
     """A view of x with the order reversed along an axis, several, or (None) all.
 
     >>> ch.flip(ch.asarray([1, 2, 3]))
+    Tensor([3, 2, 1])
     """
     x = b.tensor(x, "flip")
     axes = b.axes_in(axis, len(x.shape), "flip")
@@ -165,6 +178,7 @@ def permute_dims(x, /, axes):
     """A view of x whose axis k is x's axis axes[k]. Raises ValueError unless axes names each once.
 
     >>> ch.permute_dims(ch.zeros((2, 3, 4)), (2, 0, 1)).shape
+    (4, 2, 3)
     """
     x = b.tensor(x, "permute_dims")
     ndim = len(x.shape)
@@ -181,6 +195,7 @@ def moveaxis(x, source, destination, /):
     Raises ValueError where the two differ in number or repeat.
 
     >>> ch.moveaxis(ch.zeros((2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
     """
     x = b.tensor(x, "moveaxis")
     ndim = len(x.shape)
@@ -204,6 +219,8 @@ def reshape(x, /, shape, *, copy=None):
     if the number of elements differs.
 
     >>> ch.reshape(ch.arange(6), (2, -1))
+    Tensor([[0, 1, 2],
+            [3, 4, 5]])
     """
     x = b.tensor(x, "reshape")
     try:
@@ -223,6 +240,7 @@ def repeat(x, repeats, /, *, axis=None):
     negative or their number is not that of the axis.
 
     >>> ch.repeat(ch.asarray([1, 2]), 2)
+    Tensor([1, 1, 2, 2])
     """
     n = b.node(x, "repeat")
     if axis is None:
@@ -262,6 +280,7 @@ def roll(x, /, shift, *, axis=None):
     differ.
 
     >>> ch.roll(ch.asarray([1, 2, 3]), 1)
+    Tensor([3, 1, 2])
     """
     n = b.node(x, "roll")
     shape = n.shape
@@ -290,6 +309,8 @@ def tile(x, repetitions, /):
     repetitions is padded with 1.
 
     >>> ch.tile(ch.asarray([1, 2]), (2, 2))
+    Tensor([[1, 2, 1, 2],
+            [1, 2, 1, 2]])
     """
     n = b.node(x, "tile")
     times = b.shape_in(repetitions, "tile")

@@ -31,6 +31,7 @@ def default_rng(seed=None):
     A Generator is handed back as it is. Raises TypeError or ValueError for other seeds.
 
     >>> ch.random.default_rng(7).integers(0, 10, 4).shape
+    (4,)
     """
     if isinstance(seed, Generator):
         return seed
@@ -105,6 +106,7 @@ class Generator:
         """Uniform floats in [0, 1). dtype float64 (53 random bits) or float32 (24).
 
         >>> ch.random.default_rng(1).random(3).dtype
+        charl.float64
         """
         dtype = _real(dtype, "random")
         return wrap(self._unit(_shape(size, "random"), dtype))
@@ -113,6 +115,7 @@ class Generator:
         """Uniform floats in [low, high), which broadcast, to size if it is given.
 
         >>> ch.random.default_rng(1).uniform(-1.0, 1.0, (2, 3)).shape
+        (2, 3)
         """
         dtype = _real(dtype, "uniform")
         low, high = (b.cast(n, dtype) for n in b.common("uniform", low, high))
@@ -124,6 +127,7 @@ class Generator:
         """Normal floats of mean 0 and variance 1, float64 or float32; equal on every CPU backend.
 
         >>> ch.random.default_rng(1).standard_normal((2, 3)).shape
+        (2, 3)
         """
         dtype = _real(dtype, "standard_normal")
         return wrap(self._gauss(_shape(size, "standard_normal"), dtype))
@@ -133,6 +137,7 @@ class Generator:
         given.
 
         >>> ch.random.default_rng(1).normal(5.0, 2.0, 4).shape
+        (4,)
         """
         dtype = _real(dtype, "normal")
         loc, scale = (b.cast(n, dtype) for n in b.common("normal", loc, scale))
@@ -147,6 +152,7 @@ class Generator:
         range / 2**64. Raises ValueError where the range is empty or exceeds dtype.
 
         >>> ch.random.default_rng(1).integers(6, size=3).shape
+        (3,)
         """
         dtype = b.as_dtype(dtype)
         if dtype.kind not in "biu":
@@ -174,6 +180,7 @@ class Generator:
         """x's slices along an axis in random order, as a new Tensor; of an int x: of 0..x-1.
 
         >>> ch.random.default_rng(1).permutation(5).shape
+        (5,)
         """
         if b.is_scalar(x):
             count = b.integer(x, "permutation", "x")
@@ -200,6 +207,7 @@ class Generator:
         is random always. Raises ValueError where there are too few to draw or p does not fit.
 
         >>> ch.random.default_rng(1).choice(5, 3, replace=False).shape
+        (3,)
         """
         n = b.iota(b.integer(a, "choice", "a")) if b.is_scalar(a) else b.node(a, "choice")
         at = b.axis_in(axis, len(n.shape), "choice")

@@ -51,6 +51,7 @@ def argmax(x, /, *, axis=None, keepdims=False):
     Raises ValueError if there is no element.
 
     >>> ch.argmax(ch.asarray([[1, 5], [7, 4]]), axis=1)
+    Tensor([1, 0])
     """
     return _arg("argmax", "max", x, axis, keepdims)
 
@@ -62,6 +63,7 @@ def argmin(x, /, *, axis=None, keepdims=False):
     Raises ValueError if there is no element.
 
     >>> ch.argmin(ch.asarray([[1, 5], [7, 4]]), axis=1)
+    Tensor([0, 1])
     """
     return _arg("argmin", "min", x, axis, keepdims)
 
@@ -70,6 +72,7 @@ def count_nonzero(x, /, *, axis=None, keepdims=False):
     """The number of elements that are not 0 or False. int64.
 
     >>> ch.count_nonzero(ch.asarray([[0, 5], [7, 4]]), axis=1)
+    Tensor([1, 2])
     """
     n = b.node(x, "count_nonzero")
     axes = b.axes_in(axis, len(n.shape), "count_nonzero")
@@ -83,6 +86,7 @@ def nonzero(x, /):
     The result's shape depends on values, so x is realized. Raises ValueError if x is 0-d.
 
     >>> ch.nonzero(ch.asarray([0, 3, 0, 4]))
+    (Tensor([1, 3]),)
     """
     values = b.values(x, "nonzero")
     if values.ndim == 0:
@@ -98,6 +102,7 @@ def searchsorted(x1, x2, /, *, side="left", sorter=None):
     one-dimensional.
 
     >>> ch.searchsorted(ch.asarray([1, 3, 5]), ch.asarray([3, 4]))
+    Tensor([1, 2])
     """
     if side not in ("left", "right"):
         raise ValueError(f"searchsorted: side must be 'left' or 'right', got {side!r}")
@@ -113,6 +118,7 @@ def where(condition, x1, x2, /):
     """x1 where condition is True (nonzero), else x2. All three broadcast; x1 and x2 are promoted.
 
     >>> ch.where(ch.asarray([True, False]), 1, ch.asarray([5, 6]))
+    Tensor([1, 6])
     """
     test = b.cast(b.node(condition, "where"), dtypes.bool_)
     return wrap(b.call("where", test, *b.common("where", x1, x2)))

@@ -39,6 +39,7 @@ def isin(x1, x2, /, *, invert=False):
     """Whether each element of x1 (...) equals one of x2's; the reverse under invert. Bool (...).
 
     >>> ch.isin(ch.asarray([1, 2, 3]), ch.asarray([2, 5]))
+    Tensor([False,  True, False])
     """
     first, second = b.common("isin", x1, x2)
     return b.adopt(np.asarray(np.isin(b.realized(first), b.realized(second), invert=invert)))
@@ -49,6 +50,7 @@ def unique_all(x, /):
     the flat x, for each element of x the index of its value, and how often each occurs.
 
     >>> ch.unique_all(ch.asarray([3, 1, 3])).counts
+    Tensor([1, 2])
     """
     found = np.unique_all(b.values(x, "unique_all"))
     return UniqueAll(b.adopt(found.values), *map(_int64, found[1:]))
@@ -58,6 +60,7 @@ def unique_counts(x, /):
     """(values, counts): x's distinct elements and how often each occurs.
 
     >>> ch.unique_counts(ch.asarray([3, 1, 3])).values
+    Tensor([1, 3])
     """
     found = np.unique_counts(b.values(x, "unique_counts"))
     return UniqueCounts(b.adopt(found.values), _int64(found.counts))
@@ -68,6 +71,7 @@ def unique_inverse(x, /):
     element's value.
 
     >>> ch.unique_inverse(ch.asarray([3, 1, 3])).inverse_indices
+    Tensor([1, 0, 1])
     """
     found = np.unique_inverse(b.values(x, "unique_inverse"))
     return UniqueInverse(b.adopt(found.values), _int64(found.inverse_indices))
@@ -77,6 +81,7 @@ def unique_values(x, /):
     """x's distinct elements in ascending order. Shape (number of them,).
 
     >>> ch.unique_values(ch.asarray([3, 1, 3]))
+    Tensor([1, 3])
     """
     values = b.values(x, "unique_values")
     return b.adopt(np.unique(values, equal_nan=False))

@@ -14,6 +14,7 @@ def sort(x, /, *, axis=-1, descending=False, stable=True):
     Raises IndexError for an axis out of range, so for any if x is 0-d.
 
     >>> ch.sort(ch.asarray([3, 1, 2]))
+    Tensor([1, 2, 3])
     """
     values = b.values(x, "sort")
     at = b.axis_in(axis, values.ndim, "sort")
@@ -28,6 +29,7 @@ def argsort(x, /, *, axis=-1, descending=False, stable=True):
     stable: equal elements keep their order, descending too.
 
     >>> ch.argsort(ch.asarray([3, 1, 2]))
+    Tensor([1, 2, 0])
     """
     values = b.values(x, "argsort")
     at = b.axis_in(axis, values.ndim, "argsort")

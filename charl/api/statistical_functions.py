@@ -30,6 +30,7 @@ def sum(x, /, *, axis=None, dtype=None, keepdims=False):
     states one.
 
     >>> ch.sum(ch.asarray([[1, 2], [3, 4]]), axis=0)
+    Tensor([4, 6])
     """
     return _accumulate("sum", "sum", x, axis, dtype, keepdims)
 
@@ -38,6 +39,7 @@ def prod(x, /, *, axis=None, dtype=None, keepdims=False):
     """The product, with dtypes as sum has them.
 
     >>> ch.prod(ch.asarray([[1, 2], [3, 4]]), axis=1)
+    Tensor([ 2, 12])
     """
     return _accumulate("prod", "prod", x, axis, dtype, keepdims)
 
@@ -59,6 +61,7 @@ def max(x, /, *, axis=None, keepdims=False):
     """The greatest element; NaN where there is one. Raises ValueError if there is no element.
 
     >>> ch.max(ch.asarray([[1, 5], [3, 4]]), axis=1)
+    Tensor([5, 4])
     """
     n = b.node(x, "max")
     return wrap(extreme("max", n, b.axes_in(axis, len(n.shape), "max"), keepdims))
@@ -68,6 +71,7 @@ def min(x, /, *, axis=None, keepdims=False):
     """The least element; NaN where there is one. Raises ValueError if there is no element.
 
     >>> ch.min(ch.asarray([[1, 5], [3, 4]]), axis=1)
+    Tensor([1, 3])
     """
     n = b.node(x, "min")
     return wrap(extreme("min", n, b.axes_in(axis, len(n.shape), "min"), keepdims))
@@ -97,6 +101,7 @@ def mean(x, /, *, axis=None, keepdims=False):
     """The sum divided by the number of elements; NaN if there is none. Ints and bools give float64.
 
     >>> ch.mean(ch.asarray([[1, 2], [3, 5]]), axis=1)
+    Tensor([1.5, 4. ])
     """
     n, target = _floating(x, "mean")
     axes = b.axes_in(axis, len(n.shape), "mean")
@@ -123,6 +128,7 @@ def var(x, /, *, axis=None, correction=0.0, keepdims=False):
     Ints and bools give float64. NaN or inf if the divisor is not above 0.
 
     >>> ch.var(ch.asarray([1.0, 3.0])), ch.var(ch.asarray([1.0, 3.0]), correction=1)
+    (Tensor(1.), Tensor(2.))
     """
     n, target = _variance("var", x, axis, correction, keepdims)
     return wrap(b.cast(n, target))
@@ -132,6 +138,7 @@ def std(x, /, *, axis=None, correction=0.0, keepdims=False):
     """The standard deviation: the square root of var.
 
     >>> ch.std(ch.asarray([1.0, 3.0]))
+    Tensor(1.)
     """
     n, target = _variance("std", x, axis, correction, keepdims)
     return wrap(b.cast(b.call("sqrt", n), target))
@@ -164,6 +171,7 @@ def cumulative_sum(x, /, *, axis=None, dtype=None, include_initial=False):
     dimensions or more.
 
     >>> ch.cumulative_sum(ch.asarray([1, 2, 3]), include_initial=True)
+    Tensor([0, 1, 3, 6])
     """
     return _scan("cumsum", "cumulative_sum", 0, x, axis, dtype, include_initial)
 
@@ -172,5 +180,6 @@ def cumulative_prod(x, /, *, axis=None, dtype=None, include_initial=False):
     """Products of all elements up to each one, in order; include_initial puts a 1 in front.
 
     >>> ch.cumulative_prod(ch.asarray([1, 2, 3]))
+    Tensor([1, 2, 6])
     """
     return _scan("cumprod", "cumulative_prod", 1, x, axis, dtype, include_initial)

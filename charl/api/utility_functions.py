@@ -17,6 +17,7 @@ def all(x, /, *, axis=None, keepdims=False):
     """Whether all elements are nonzero (NaN is); True of none. Bool.
 
     >>> ch.all(ch.asarray([[1, 2], [0, 4]]), axis=1)
+    Tensor([ True, False])
     """
     return _test("all", x, axis, keepdims)
 
@@ -25,6 +26,7 @@ def any(x, /, *, axis=None, keepdims=False):
     """Whether any element is nonzero (NaN is); False of none. Bool.
 
     >>> ch.any(ch.asarray([[1, 2], [0, 0]]), axis=1)
+    Tensor([ True, False])
     """
     return _test("any", x, axis, keepdims)
 
@@ -36,6 +38,7 @@ def diff(x, /, *, axis=-1, n=1, prepend=None, append=None):
     gets n shorter, not below 0. Raises ValueError if n is negative or x is 0-d.
 
     >>> ch.diff(ch.asarray([1, 4, 9, 16]))
+    Tensor([3, 5, 7])
     """
     times = b.integer(n, "diff", "n")
     if times < 0:
