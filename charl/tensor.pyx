@@ -27,7 +27,6 @@ cdef extern from "Python.h":
 
 from charl cimport engine, indexing, interop
 from charl.core cimport infer
-from charl.engine cimport Buffer
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 
@@ -799,7 +798,7 @@ cdef class Tensor:
 
     def __getbuffer__(self, Py_buffer *view, int flags):
         cdef Node node
-        cdef Buffer buffer
+        cdef object holder
         cdef Py_ssize_t k, n
         cdef Py_ssize_t *numbers
         if flags & PyBUF_WRITABLE:
@@ -807,7 +806,7 @@ cdef class Tensor:
         node = _demand(self)
         if _FORMATS[node.dtype] is None:
             raise BufferError(f"the buffer protocol has no format for {_DTYPES[node.dtype]}")
-        buffer = <Buffer>node.value
+        holder = engine.holder_of(node)
         n = PyTuple_GET_SIZE(node.shape)
         numbers = <Py_ssize_t *>malloc((2 * n + 1) * sizeof(Py_ssize_t))
         if numbers == NULL:
@@ -816,7 +815,7 @@ cdef class Tensor:
         for k in range(n):
             numbers[k] = node.shape[k]
             numbers[n + k] = strides[k] * infer.ITEMSIZE[node.dtype]
-        view.buf = buffer.data
+        view.buf = engine.memory_of(node)
         view.len = infer.size_of(node.shape) * infer.ITEMSIZE[node.dtype]
         view.itemsize = infer.ITEMSIZE[node.dtype]
         view.readonly = 1
@@ -825,20 +824,20 @@ cdef class Tensor:
         view.shape = numbers if flags & PyBUF_ND == PyBUF_ND else NULL
         view.strides = numbers + n if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
         view.suboffsets = NULL
-        Py_INCREF(buffer)
-        numbers_and_buffer = <_hold_t *>malloc(sizeof(_hold_t))
-        if numbers_and_buffer == NULL:
+        Py_INCREF(holder)
+        hold = <_hold_t *>malloc(sizeof(_hold_t))
+        if hold == NULL:
             free(numbers)
-            Py_DECREF(buffer)
+            Py_DECREF(holder)
             raise MemoryError("out of memory: a buffer's shape")
-        numbers_and_buffer.numbers = numbers
-        numbers_and_buffer.buffer = <PyObject *>buffer
-        view.internal = numbers_and_buffer
+        hold.numbers = numbers
+        hold.holder = <PyObject *>holder
+        view.internal = hold
         view.obj = self
 
     def __releasebuffer__(self, Py_buffer *view):
         cdef _hold_t *hold = <_hold_t *>view.internal
-        Py_DECREF(<object>hold.buffer)
+        Py_DECREF(<object>hold.holder)
         free(hold.numbers)
         free(hold)
 
@@ -897,7 +896,7 @@ def _restore(array):
 
 ctypedef struct _hold_t:
     Py_ssize_t *numbers
-    PyObject *buffer
+    PyObject *holder
 
 
 cdef char *_format_of(int dtype) noexcept:
@@ -914,7 +913,7 @@ cdef object _scalar(Tensor tensor):
     if node.op == graph.CONST and node.value is None:
         return infer.bits_value(node.bits, node.dtype)
     node = _demand(tensor)
-    memcpy(&bits, (<Buffer>node.value).data, infer.ITEMSIZE[node.dtype])
+    memcpy(&bits, engine.memory_of(node), infer.ITEMSIZE[node.dtype])
     return infer.bits_value(bits, node.dtype)
 
 
@@ -934,7 +933,7 @@ cdef Tensor _element(Tensor tensor, tuple sizes):
     if node.value is not None and node.depth < graph.BORROWED:
         for k in range(n):
             at = at * <int64_t>shape[k] + <int64_t>sizes[k]
-        memcpy(&bits, <char *>(<Buffer>node.value).data + at * size, size)
+        memcpy(&bits, <char *>engine.memory_of(node) + at * size, size)
         return wrapped(graph.new_const(node.dtype, bits))
     node = graph.make(graph.SLICE, node.dtype, (1,) * n, (node,), None, sizes)
     return wrapped(graph.make(graph.RESHAPE, node.dtype, (), (node,)))
@@ -1111,6 +1110,7 @@ Realizes all tensors together, with what they share computed once. Lists, tuples
 Raises TypeError for anything else. Returns None.
 
 >>> x = ch.ones(3) + 1; ch.eval(x); x
+Tensor([2., 2., 2.])
 """
 evaluate = PyCFunction_NewEx(&_EVALUATE, None, "charl")
 
