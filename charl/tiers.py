@@ -17,6 +17,7 @@ from charl.core.errors import BackendUnavailable
 from charl.core.settings import config
 from charl.runtime import interp, jit
 from charl.runtime.launch import Program
+from charl.schedule import plan
 from charl.schedule.kernel import Contract
 
 IDLE, QUEUED, FAILED = 0, 1, 2  # Program.state
@@ -57,6 +58,8 @@ def submit(program: Program) -> None:
         target.machine(address, owner, tier)
         target.state, target.job = IDLE, None
 
+    if (config.debug >= 4 or config.dump) and jit.available()[0]:
+        _show_code(make_text(), ("quick", "full")[tier - 1])
     program.state = QUEUED
     program.job = jit.submit(program.text, make_text, done, tier=("quick", "full")[tier - 1])
 
@@ -103,6 +106,21 @@ def show(text: object) -> None:
         (folder / f"{_dumped:05d}.txt").write_text(f"{text}\n")
     else:
         print(text, file=sys.stderr)
+
+
+def _show_code(source: str, tier: str) -> None:
+    """What LLVM gets, and from level 5 what it makes of that."""
+    show(source)
+    if config.debug >= 5 or config.dump:
+        show(jit.Jit().assembly(source, config.opt_level, tier))
+
+
+def _watch_passes(changed: dict) -> None:
+    wanted = config.debug >= 3 or config.dump
+    plan.watch = (lambda name, made: show(f"{name}\n{made}")) if wanted else None
+
+
+config.watch(_watch_passes)
 
 
 def report(program: Program, nanoseconds: int, tier: int, units: int) -> None:

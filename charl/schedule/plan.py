@@ -13,6 +13,10 @@ from charl.schedule.sizes import Number, Trace, product
 from charl.schedule.stages import Lowered
 
 
+# Called with the name of each pass and what it made, where someone listens (CHARL_DEBUG=3).
+watch: Callable[[str, object], None] | None = None
+
+
 class Slot(NamedTuple):
     """A buffer of a plan. kind: leaf (given), store (becomes the node's value), temp. alias: the slot it overwrites."""
 
@@ -63,7 +67,13 @@ def build(nodes: Sequence, flags: Sequence[int]) -> Schedule:
     """Schedules Nodes (in DFS order, with their flags). Pure: nothing is computed, no Node changes."""
     trace = Trace()
     graph = prepare(nodes, flags, trace)
+    if watch is not None:
+        watch("prepare", graph)
     groups, stored = fuse(graph)
+    if watch is not None:
+        for group in groups:
+            watch(f"fuse and lower: vertices {group.roots}", group.kernel)
+        watch("guards", "\n".join(f"{text} is {outcome}" for text, outcome in trace.guards.items()))
     slots: list[Slot] = []
     sizes: list[Number] = []
     numbers: dict[int, int] = {}

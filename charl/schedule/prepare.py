@@ -54,6 +54,15 @@ class Graph:
         self.of: list[int] = []
         self.inplace: set[int] = set()
 
+    def __str__(self) -> str:
+        lines = []
+        for at, v in enumerate(self.vertices):
+            src = ", ".join(f"v{s}" for s in v.src)
+            shape = ", ".join(str(n) for n in v.shape)
+            extra = f" {v.attrs}" if v.attrs is not None else ""
+            lines.append(f"v{at} = {v.op} {v.dtype} ({shape}) {src}{extra}".rstrip())
+        return "\n".join(lines)
+
     def __getitem__(self, at: int) -> Vertex:
         return self.vertices[at]
 
