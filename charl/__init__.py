@@ -2,10 +2,10 @@
 
     import charl as ch
 
-The names are the array API standard's (2025.12), plus what README.md lists. This file only hands them on.
+The names are the array API standard's (2025.12), plus what README.md lists. This file only hands
+them on.
 """
 
-# ruff: noqa: E402
 from charl import _locate
 
 _locate.settle(globals())
@@ -56,9 +56,9 @@ from charl.api.elementwise_calculus import (
     expm1,
     hypot,
     log,
-    log10,
     log1p,
     log2,
+    log10,
     logaddexp,
     sigmoid,
     sin,
@@ -163,14 +163,14 @@ from charl.core.dtypes import (
     float16,
     float32,
     float64,
+    int8,
     int16,
     int32,
     int64,
-    int8,
+    uint8,
     uint16,
     uint32,
     uint64,
-    uint8,
 )
 from charl.core.dtypes import bool_ as bool
 from charl.core.settings import config

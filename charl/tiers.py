@@ -1,7 +1,9 @@
-"""Tiers of a Program: the interpreter at once, machine code from LLVM behind it, optimised fully once hot.
+"""Tiers of a Program: the interpreter at once, machine code from LLVM behind it, optimised fully
+once hot.
 
-The engine's slow half: it decides when a compile starts and whether a launch waits for one. All functions but `drain`
-are called with the engine lock held; a finished compile reports on the compile thread, with the GIL.
+The engine's slow half: it decides when a compile starts and whether a launch waits for one. All
+functions but `drain` are called with the engine lock held; a finished compile reports on the
+compile thread, with the GIL.
 """
 
 from __future__ import annotations
@@ -65,7 +67,9 @@ def submit(program: Program) -> None:
 
 
 def wait(program: Program, interpreted_ns: float) -> None:
-    """Waits for a queued Program where the settings say so, or where that is cheaper than interpreting now."""
+    """Waits for a queued Program where the settings say so, or where that is cheaper than
+    interpreting now.
+    """
     job = program.job
     if job is None:
         return

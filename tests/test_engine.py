@@ -1,4 +1,6 @@
-"""The engine: what is launched, stored and cached; bounds on pending work; errors, threads, fork, interrupts."""
+"""The engine: what is launched, stored and cached; bounds on pending work; errors, threads, fork,
+interrupts.
+"""
 
 import gc
 import os
@@ -157,7 +159,9 @@ def test_a_sum_each_round_costs_the_same_each_round():
 
 
 def test_orphans_are_flushed():
-    """Large operands that only pending work keeps alive are let go by bytes, before the count says so."""
+    """Large operands that only pending work keeps alive are let go by bytes, before the count says
+    so.
+    """
     with ch.config(pending_bytes=1 << 20):
         total = ch.zeros(1 << 15)
         for _ in range(40):

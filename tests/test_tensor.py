@@ -1,4 +1,6 @@
-"""Tensor against NumPy: operators, promotion, indices, views and writes, Python's protocols, exchange."""
+"""Tensor against NumPy: operators, promotion, indices, views and writes, Python's protocols,
+exchange.
+"""
 
 import copy
 import operator

@@ -6,7 +6,6 @@ from charl import engine
 from charl.core.settings import config
 from charl.tensor import evaluate
 
-
 eval = evaluate  # realizes all the Tensors given; a C function, for it is called most
 
 

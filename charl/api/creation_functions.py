@@ -346,8 +346,7 @@ def _imported(obj, target, copy):
 
 
 def _has_buffer(obj) -> bool:
-    """Whether obj lends its memory by the buffer protocol (bytes-like objects, array.array, ...).
-    """
+    """Whether obj lends its memory by the buffer protocol (bytes-like objects, array.array, ...)."""
     try:
         memoryview(obj).release()
     except TypeError:

@@ -75,16 +75,14 @@ class Generator:
         return words
 
     def _unit(self, shape, dtype):
-        """Uniform in [0, 1): the top 24 (float32) or 53 (float64) bits of a word, scaled exactly.
-        """
+        """Uniform in [0, 1): the top 24 (float32) or 53 (float64) bits of a word, scaled exactly."""
         (word,) = self._words(shape)
         digits = 24 if dtype is dtypes.float32 else 53
         top = b.call("bitwise_right_shift", word, b.const(64 - digits, dtypes.uint64))
         return b.call("multiply", b.cast(top, dtype), b.const(2.0**-digits, dtype))
 
     def _gauss(self, shape, dtype):
-        """Standard normal, by Box and Muller: sqrt(-2 log u) cos(2 pi v), u in (0, 1], v in [0, 1).
-        """
+        """Standard normal, by Box and Muller: sqrt(-2 log u) cos(2 pi v), u in (0, 1], v in [0, 1)."""
         if dtype is dtypes.float32:
             (word,) = self._words(shape)
             digits = 32

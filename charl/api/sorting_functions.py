@@ -1,5 +1,4 @@
-"""sort and argsort: NumPy's, on the realized buffer. Source: array API 2025.12, sorting functions.
-"""
+"""sort and argsort: NumPy's, on the realized buffer. Source: array API 2025.12, sorting functions."""
 
 from __future__ import annotations
 

@@ -173,8 +173,7 @@ def checked(setting: Setting, value: Any, where: str) -> object:
 
 
 def from_text(setting: Setting, text: str) -> object:
-    """The value that an environment variable's text states. Raises ValueError naming the variable.
-    """
+    """The value that an environment variable's text states. Raises ValueError naming the variable."""
     where = f"environment variable {setting.env}"
     value: Any = text.strip()
     if setting.kind == "bool":

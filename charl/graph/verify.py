@@ -23,7 +23,9 @@ def _joint(*given: tuple[int, ...]) -> tuple[int, ...] | None:
 
 
 def verify(nodes: Sequence[Node]) -> None:
-    """Raises InternalError where a Node breaks the rules of graph/node.pyx. Sources come before their users."""
+    """Raises InternalError where a Node breaks the rules of graph/node.pyx. Sources come before
+    their users.
+    """
     for node in nodes:
         wrong = None if node.realized else _wrong(node)
         if wrong:

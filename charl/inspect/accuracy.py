@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from charl.ops.table import OPS, Op
 
-
 KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float"}
 PAGE = """# Accuracy
 

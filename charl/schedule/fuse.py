@@ -1,9 +1,10 @@
 """Fusion: which vertices are stored, and which of them share a kernel.
 
-Stored are: what was asked for; what an earlier plan computed without storing; scans, updates and blocked reductions;
-reductions, contractions and gathers that a live Tensor holds; and all that lowering finds it cannot do without
-(MustStore). Everything else is computed where it is used. Each stored vertex is a root; roots over one iteration space
-that share inputs go into one kernel. No choice made here changes a value.
+Stored are: what was asked for; what an earlier plan computed without storing; scans, updates and
+blocked reductions; reductions, contractions and gathers that a live Tensor holds; and all that
+lowering finds it cannot do without (MustStore). Everything else is computed where it is used. Each
+stored vertex is a root; roots over one iteration space that share inputs go into one kernel. No
+choice made here changes a value.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ def _cut_large(graph: Graph, stored: set[int]) -> None:
     for v in graph.vertices:
         for s in v.src:
             uses[s] += 1
-    behind: dict[int, tuple[set[int], set[int]]] = {}  # the ops that compute a vertex, and its inputs
+    behind: dict[
+        int, tuple[set[int], set[int]]
+    ] = {}  # the ops that compute a vertex, and its inputs
     for at, v in enumerate(graph.vertices):
         ops: set[int] = {at} if v.op not in MOVEMENT else set()
         inputs: set[int] = set()
@@ -96,7 +99,9 @@ def _cut_large(graph: Graph, stored: set[int]) -> None:
             if not uses[s]:
                 behind.pop(s, None)
         heavy = sum(OPS_COST.get(graph[o].op, 1) >= HEAVY for o in ops)
-        if (len(ops) > MAX_OPS or heavy > MAX_HEAVY or len(inputs) > MAX_ARGS) and v.op not in MOVEMENT:
+        if (
+            len(ops) > MAX_OPS or heavy > MAX_HEAVY or len(inputs) > MAX_ARGS
+        ) and v.op not in MOVEMENT:
             stored.add(at)
         behind[at] = ops, inputs
 
@@ -110,7 +115,9 @@ def _partition(graph: Graph, stored: set[int]) -> list[Lowered]:
         try:
             single = lower(graph, stored, [root])
         except Incompatible:
-            raise InternalError(f"fuse: vertex {root} ({graph[root].op}) cannot be lowered alone") from None
+            raise InternalError(
+                f"fuse: vertex {root} ({graph[root].op}) cannot be lowered alone"
+            ) from None
         before = max((home[a] for a in single.args if a in home), default=-1)
         at = _join(graph, stored, groups, single, before)
         if at < 0:
@@ -128,8 +135,12 @@ def _nothing(graph: Graph, root: int) -> bool:
     return any(same(n, 0) for n in shape)
 
 
-def _join(graph: Graph, stored: set[int], groups: list[Lowered], single: Lowered, before: int) -> int:
-    """The group that took the root in, or -1. A group before one that the root reads from is out of the question."""
+def _join(
+    graph: Graph, stored: set[int], groups: list[Lowered], single: Lowered, before: int
+) -> int:
+    """The group that took the root in, or -1. A group before one that the root reads from is out of
+    the question.
+    """
     (root,) = single.roots
     if graph[root].op == "update":
         return -1
@@ -187,7 +198,9 @@ def _same_shape(graph: Graph, a: int, b: int) -> bool:
 
 
 def _order(graph: Graph, groups: list[Lowered]) -> list[Lowered] | None:
-    """Groups after those they read from; updates after all readers of what they overwrite. None: impossible."""
+    """Groups after those they read from; updates after all readers of what they overwrite. None:
+    impossible.
+    """
     home = {root: at for at, group in enumerate(groups) for root in group.roots}
     after: list[set[int]] = [set() for _ in groups]
     for at, group in enumerate(groups):

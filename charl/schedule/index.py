@@ -1,7 +1,8 @@
 """Index maps: where an element of a vertex lies, as an affine expression of a kernel's axes.
 
-An expression is a Lin; a vertex's index is one Lin an axis (its `Index`). Movement ops act on indices alone, from the
-result's index to the source's. Merging and splitting axes (reshape) may need a kernel axis in two parts: NeedSplit.
+An expression is a Lin; a vertex's index is one Lin an axis (its `Index`). Movement ops act on
+indices alone, from the result's index to the source's. Merging and splitting axes (reshape) may
+need a kernel axis in two parts: NeedSplit.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class NotAffine(Exception):
 class Lin:
     """offset + sum(coefficient * term)."""
 
-    __slots__ = ("offset", "terms", "_key")
+    __slots__ = ("_key", "offset", "terms")
 
     def __init__(self, offset: Number, terms: dict):
         self.offset = offset
@@ -100,7 +101,9 @@ def through(v: Vertex, source: Sequence[Number], index: Index, extents: dict) ->
     return _reshape(v.shape, source, index, extents)
 
 
-def _reshape(shape: Sequence[Number], source: Sequence[Number], index: Index, extents: dict) -> Index:
+def _reshape(
+    shape: Sequence[Number], source: Sequence[Number], index: Index, extents: dict
+) -> Index:
     """Groups of axes with equal products are flattened and taken apart again."""
     left = [(n, e) for n, e in zip(shape, index) if not same(n, 1)]
     right = [(a, n) for a, n in enumerate(source) if not same(n, 1)]

@@ -1,4 +1,5 @@
-"""Kernel: the loop IR that every backend consumes. Axes, index maps, and a linear single-assignment body.
+"""Kernel: the loop IR that every backend consumes. Axes, index maps, and a linear single-assignment
+body.
 
 A Kernel walks `outer` axes (all parallel, C order) and, in each looping stage, one `inner` axis:
 
@@ -12,9 +13,10 @@ A Kernel walks `outer` axes (all parallel, C order) and, in each looping stage, 
         v3 = sub f32 v2, v1
         ...
 
-Numbers. An Int is a literal 0, 1 or -1, or P(k): the k-th launch parameter. So a Kernel's text holds no extent.
-Levels. A value made in a looping stage is an inner value: used in that stage only. A reduce's result and all
-values of a stage with `loop=False` are row values: one per outer index, used anywhere later.
+Numbers. An Int is a literal 0, 1 or -1, or P(k): the k-th launch parameter. So a Kernel's text
+holds no extent. Levels. A value made in a looping stage is an inner value: used in that stage only.
+A reduce's result and all values of a stage with `loop=False` are row values: one per outer index,
+used anywhere later.
 
 Order of reductions, which every backend follows to the bit. `order` says how the inner index p is walked, from
 p0 to p1 (0 to the inner extent, or one BLOCK of it where `block` names the outer axis that counts blocks):
@@ -79,7 +81,9 @@ class Axis(NamedTuple):
 
 
 class Access(NamedTuple):
-    """Element offset + sum(strides[a] * axis[a]) of buffer `arg`; axes are outer + (inner,) or outer + (i, j, k)."""
+    """Element offset + sum(strides[a] * axis[a]) of buffer `arg`; axes are outer + (inner,) or
+    outer + (i, j, k).
+    """
 
     arg: int
     offset: Int
@@ -87,22 +91,22 @@ class Access(NamedTuple):
 
 
 class Instr(NamedTuple):
-    """Defines the value whose number is its position in the kernel. dtype is the result's short name.
+    """Defines the value whose number is its position in the kernel. dtype is the result's short
+    name.
 
-    op        args          attr
-    load      () or (pred,) Access                lanes whose pred is false read nothing and give 0
-    store     (value,)      Access                defines no value
-    gather    (index,)      (Access, stride)      loads at Access + index * stride; the index is in range
-    index     ()            (offset, strides)     i64: offset + sum(strides[a] * axis[a])
-    const     ()            int | float | bool    a literal, part of the text
-    param     ()            P                     a scalar: the low bits of the launch parameter
-    wrap      (index,)      (extent, site)        i64 in, i64 out: -n <= i < n gives i or i + n; else error, 0
-    keep      (value,)      slot                  inner value into this row's scratch slot (a vector over inner)
-    kept      ()            slot                  and back, in a later stage
-    reduce    (v,) (dot: 2) kind                  add mul max min or and dot; a row value
-    scan      (value,)      kind                  add mul max min; an inner value: the inclusive prefix
-    acc       ()            None                  Contract only: the sum of products
-    else: an op of the table, or a primitive (cast, select, ...), on values of its own level or row values
+    op        args          attr load      () or (pred,) Access                lanes whose pred is
+    false read nothing and give 0 store     (value,)      Access                defines no value
+    gather    (index,)      (Access, stride)      loads at Access + index * stride; the index is in
+    range index     ()            (offset, strides)     i64: offset + sum(strides[a] * axis[a])
+    const     ()            int | float | bool    a literal, part of the text param     ()
+    P                     a scalar: the low bits of the launch parameter wrap      (index,)
+    (extent, site)        i64 in, i64 out: -n <= i < n gives i or i + n; else error, 0 keep
+    (value,)      slot                  inner value into this row's scratch slot (a vector over
+    inner) kept      ()            slot                  and back, in a later stage reduce    (v,)
+    (dot: 2) kind                  add mul max min or and dot; a row value scan      (value,)
+    kind                  add mul max min; an inner value: the inclusive prefix acc       ()
+    None                  Contract only: the sum of products else: an op of the table, or a
+    primitive (cast, select, ...), on values of its own level or row values
     """
 
     op: str
@@ -134,7 +138,9 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Contract:
-    """out[outer, i, j] = epilogue(sum over k of lhs * rhs). dtype is f32 or f64; the sum's order is KC's."""
+    """out[outer, i, j] = epilogue(sum over k of lhs * rhs). dtype is f32 or f64; the sum's order is
+    KC's.
+    """
 
     args: tuple[Arg, ...]
     outer: tuple[Axis, ...]
@@ -221,12 +227,16 @@ def _text(kernel: Value) -> str:
     if isinstance(kernel, Contract):
         lines.append(f"  i < {kernel.i.extent!r}, j < {kernel.j.extent!r}, k < {kernel.k.extent!r}")
         for side, access in (("lhs", kernel.lhs), ("rhs", kernel.rhs)):
-            lines.append(f"  {side} = load a{access.arg}[{affine(access.offset, access.strides, axes)}]")
+            lines.append(
+                f"  {side} = load a{access.arg}[{affine(access.offset, access.strides, axes)}]"
+            )
         lines.append("  epilogue")
         body(kernel.epilogue, "    ")
     else:
         for stage in kernel.stages:
-            lines.append(f"  stage over j < {kernel.inner.extent!r}" if stage.loop else "  stage once")
+            lines.append(
+                f"  stage over j < {kernel.inner.extent!r}" if stage.loop else "  stage once"
+            )
             body(stage.body, "    ")
         for slot, dtype in enumerate(kernel.slots):
             lines.append(f"  slot s{slot}: {dtype}")
@@ -240,7 +250,20 @@ def instructions(kernel: Value) -> tuple[Instr, ...]:
     return tuple(instr for stage in kernel.stages for instr in stage.body)
 
 
-_MEMORY = {"load", "store", "gather", "index", "const", "param", "wrap", "keep", "kept", "reduce", "scan", "acc"}
+_MEMORY = {
+    "load",
+    "store",
+    "gather",
+    "index",
+    "const",
+    "param",
+    "wrap",
+    "keep",
+    "kept",
+    "reduce",
+    "scan",
+    "acc",
+}
 REDUCTIONS = ("add", "mul", "max", "min", "or", "and", "dot")
 
 
@@ -261,9 +284,14 @@ def verify(kernel: Value) -> None:
 
     def check_access(access: Access) -> None:
         check(0 <= access.arg < len(kernel.args), f"no argument a{access.arg}")
-        check(len(access.strides) == axes, f"access has {len(access.strides)} strides for {axes} axes")
+        check(
+            len(access.strides) == axes, f"access has {len(access.strides)} strides for {axes} axes"
+        )
         for value in (access.offset, *access.strides):
-            check(isinstance(value, P) or value in (0, 1, -1), f"{value!r} is neither a parameter nor 0, 1, -1")
+            check(
+                isinstance(value, P) or value in (0, 1, -1),
+                f"{value!r} is neither a parameter nor 0, 1, -1",
+            )
 
     if not contract:
         check(kernel.order in ("row", "column"), f"order {kernel.order!r}")
@@ -274,23 +302,34 @@ def verify(kernel: Value) -> None:
         for instr in stage.body:
             for a in instr.args:
                 check(a in level, f"v{number} uses v{a}, which is not defined before it")
-                check(level[a] in ("row", at), f"v{number} uses the inner value v{a} of another stage")
+                check(
+                    level[a] in ("row", at), f"v{number} uses the inner value v{a} of another stage"
+                )
             if instr.op in ("load", "store"):
                 check_access(instr.attr)
                 arg = kernel.args[instr.attr.arg]
                 check(arg.dtype == instr.dtype, f"{instr.op} {instr.dtype} of a {arg.dtype} buffer")
-                check((arg.mode != "in") if instr.op == "store" else arg.mode != "out", f"{instr.op}: mode {arg.mode}")
+                check(
+                    (arg.mode != "in") if instr.op == "store" else arg.mode != "out",
+                    f"{instr.op}: mode {arg.mode}",
+                )
                 if instr.op == "store":
                     check(dtypes[instr.args[0]] == instr.dtype, "store of another dtype")
             elif instr.op == "gather":
                 check_access(instr.attr[0])
                 check(dtypes[instr.args[0]] == "i64", "gather: index must be i64")
             elif instr.op in ("keep", "kept"):
-                check(stage.loop and 0 <= instr.attr < len(kernel.slots), f"{instr.op}: slot {instr.attr}")
+                check(
+                    stage.loop and 0 <= instr.attr < len(kernel.slots),
+                    f"{instr.op}: slot {instr.attr}",
+                )
                 if instr.op == "keep":
                     kept[instr.attr] = at
                 else:
-                    check(kept.get(instr.attr, at) < at, f"slot s{instr.attr} is read before a stage fills it")
+                    check(
+                        kept.get(instr.attr, at) < at,
+                        f"slot s{instr.attr} is read before a stage fills it",
+                    )
             elif instr.op in ("reduce", "scan"):
                 check(stage.loop and instr.attr in REDUCTIONS, f"{instr.op} {instr.attr}")
                 check(dtypes[instr.args[0]] == instr.dtype, f"{instr.op} changes the dtype")
@@ -299,7 +338,10 @@ def verify(kernel: Value) -> None:
                 check(contract and number == 0, "acc stands first in a contraction's epilogue")
             elif instr.op not in _MEMORY:
                 check(instr.op in OPS, f"unknown op {instr.op}")
-                check(OPS[instr.op].arity == len(instr.args), f"{instr.op}: {len(instr.args)} operands")
+                check(
+                    OPS[instr.op].arity == len(instr.args),
+                    f"{instr.op}: {len(instr.args)} operands",
+                )
             if instr.op not in ("store", "keep"):
                 dtypes[number] = instr.dtype
                 level[number] = at if stage.loop and instr.op != "reduce" else "row"

@@ -1,11 +1,12 @@
 """Lowering: a group of stored vertices (roots) over one iteration space becomes one Kernel.
 
-Three steps, none recursive. `demand` walks from the roots to the sources and finds, for each vertex, the indices at which
-it is wanted; the first reduction it meets fixes the inner axis. `build` makes one value a (vertex, index), sources
-first. `assemble` merges axes, sorts values into stages, and numbers parameters (charl/schedule/stages.py).
+Three steps, none recursive. `demand` walks from the roots to the sources and finds, for each
+vertex, the indices at which it is wanted; the first reduction it meets fixes the inner axis.
+`build` makes one value a (vertex, index), sources first. `assemble` merges axes, sorts values into
+stages, and numbers parameters (charl/schedule/stages.py).
 
-What cannot be in one kernel is raised: MustStore names a vertex that has to be a root of its own, Incompatible says that
-these roots do not belong together.
+What cannot be in one kernel is raised: MustStore names a vertex that has to be a root of its own,
+Incompatible says that these roots do not belong together.
 """
 
 from __future__ import annotations
@@ -84,12 +85,18 @@ class Group:
         self.check_updates()
         lowered = assemble(self)
         if lowered is None:  # the inner axes do not merge: what is folded must be contiguous
-            folds = [v for v in self.demands if self.graph[v].op in ("reduce", "scan") and not self.held(v)]
+            folds = [
+                v
+                for v in self.demands
+                if self.graph[v].op in ("reduce", "scan") and not self.held(v)
+            ]
             for at in [s for v in folds for s in self.graph[v].src] + folds:
                 if at not in self.stored and self.graph[at].op != "leaf":
                     raise MustStore(at)
             raise Incompatible
-        lowered.demanded = {v: len(wanted) for v, wanted in self.demands.items() if not self.held(v)}
+        lowered.demanded = {
+            v: len(wanted) for v, wanted in self.demands.items() if not self.held(v)
+        }
         return lowered
 
     def check_updates(self) -> None:
@@ -189,7 +196,9 @@ class Group:
         return tuple(ZERO if same(n, 1) else next(expressions) for n in self.root_shape(root))
 
     def check_cover(self, root: int) -> None:
-        """Each root must be written once an element: its index uses all outer axes, and only axes of the space."""
+        """Each root must be written once an element: its index uses all outer axes, and only axes
+        of the space.
+        """
         used = {t for e in self.placed[root] for t in e.terms}
         inner = set(self.inner or ())
         outer = set(self.space) - inner
@@ -202,7 +211,9 @@ class Group:
             v = -heappop(self.heap)
             fresh = self.fresh.pop(v, None)
             if fresh:
-                if v in self.roots and v not in self.placed:  # a late root that others want has its place
+                if (
+                    v in self.roots and v not in self.placed
+                ):  # a late root that others want has its place
                     self.placed[v] = fresh[0]
                 self.visit(v, fresh)
 
@@ -247,7 +258,9 @@ class Group:
         return at not in self.roots and (at in self.stored or self.graph[at].op == "leaf")
 
     def step(self, at: int, index: Index, want: bool = True) -> tuple[int, Lin | None]:
-        """One movement: demands the source, or gives the flat position where a reshape's source is in memory."""
+        """One movement: demands the source, or gives the flat position where a reshape's source is
+        in memory.
+        """
         v = self.graph[at]
         source = v.src[0]
         if v.op == "reshape" and self.held(source):
@@ -262,7 +275,9 @@ class Group:
         return source, None
 
     def locate(self, at: int, index: Index) -> tuple[int, Lin]:
-        """The buffer and flat position that a chain of movements reads; MustStore where it ends in arithmetic."""
+        """The buffer and flat position that a chain of movements reads; MustStore where it ends in
+        arithmetic.
+        """
         while not self.held(at):
             if self.graph[at].op not in MOVEMENT or at in self.roots:
                 self.store(at)
@@ -277,7 +292,9 @@ class Group:
         shape = self.graph.shape(v.src[0])
         n = shape[axis]
         order = "row" if axis == len(shape) - 1 else "column"
-        if self.contract is not None or (self.inner is not None and (self.block is not None or blocked)):
+        if self.contract is not None or (
+            self.inner is not None and (self.block is not None or blocked)
+        ):
             self.store(at)
         if blocked and (at not in self.roots or len(self.roots) > 1):
             self.store(at)
@@ -332,7 +349,8 @@ class Group:
         wide = [(n, e) for n, e in zip(v.shape, index) if not same(n, 1)]
         whole = sorted(axes, key=str) == sorted(self.space, key=str) and len(wide) == len(axes)
         whole = whole and all(
-            e.key == Lin(0, {t: 1}).key and same(self.extents[t], n) for t, (n, e) in zip(axes, wide)
+            e.key == Lin(0, {t: 1}).key and same(self.extents[t], n)
+            for t, (n, e) in zip(axes, wide)
         )
         if not whole or self.inner is not None or self.contract is not None:
             self.store(at)
@@ -374,7 +392,14 @@ class Group:
 
     # -- build --------------------------------------------------------------------------------
 
-    def make(self, op: str, dtype: str, args: tuple[Val, ...] = (), attr: object = None, lin: Lin | None = None) -> Val:
+    def make(
+        self,
+        op: str,
+        dtype: str,
+        args: tuple[Val, ...] = (),
+        attr: object = None,
+        lin: Lin | None = None,
+    ) -> Val:
         """A value, shared where the same one was made before."""
         text = (op, dtype, tuple(id(a) for a in args), repr(attr), lin.key if lin else None)
         found = self.made.get(text)
@@ -390,7 +415,9 @@ class Group:
                 self.values[at, k] = self.build(at, v, k, index)
             if at in self.roots:
                 k = key(self.placed[at])
-                lin = self.loads[at, k][1] if v.op == "update" else flatten(self.placed[at], v.shape)
+                lin = (
+                    self.loads[at, k][1] if v.op == "update" else flatten(self.placed[at], v.shape)
+                )
                 self.make("store", v.dtype, (self.values[at, k],), at, lin)
 
     def build(self, at: int, v: Vertex, k: str, index: Index) -> Val:

@@ -1,4 +1,6 @@
-"""A schedule: ordered launches over buffer slots, made once for a structure and bound to extents by `bind`."""
+"""A schedule: ordered launches over buffer slots, made once for a structure and bound to extents by
+`bind`.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,14 @@ from charl.schedule.prepare import HANDLE, OUT, SEEN, Graph, prepare
 from charl.schedule.sizes import Number, Trace, product
 from charl.schedule.stages import Lowered
 
-
 # Called with the name of each pass and what it made, where someone listens (CHARL_DEBUG=3).
 watch: Callable[[str, object], None] | None = None
 
 
 class Slot(NamedTuple):
-    """A buffer of a plan. kind: leaf (given), store (becomes the node's value), temp. alias: the slot it overwrites."""
+    """A buffer of a plan. kind: leaf (given), store (becomes the node's value), temp. alias: the
+    slot it overwrites.
+    """
 
     kind: str
     node: int
@@ -27,7 +30,9 @@ class Slot(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One launch. `buffers` are slots, aligned with kernel.args; `sites` the nodes that its checks belong to."""
+    """One launch. `buffers` are slots, aligned with kernel.args; `sites` the nodes that its checks
+    belong to.
+    """
 
     kernel: Value
     buffers: tuple[int, ...]
@@ -35,7 +40,9 @@ class Step(NamedTuple):
 
 
 class BoundStep(NamedTuple):
-    """Launch parameters; `scalars` are (position in params, number of the scalar) to be filled in at each launch."""
+    """Launch parameters; `scalars` are (position in params, number of the scalar) to be filled in
+    at each launch.
+    """
 
     params: tuple[int, ...]
     scalars: tuple[tuple[int, int], ...]
@@ -50,14 +57,19 @@ class Bound(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """`bind(sizes)` gives a Bound, or None where a decision made for this structure does not hold for these sizes."""
+    """`bind(sizes)` gives a Bound, or None where a decision made for this structure does not hold
+    for these sizes.
+    """
 
     steps: tuple[Step, ...]
     slots: tuple[Slot, ...]
     bind: Callable[[Sequence[int]], Bound | None]
 
     def __str__(self) -> str:
-        lines = [f"s{k} {s.kind} {s.dtype} node {s.node} alias {s.alias}" for k, s in enumerate(self.slots)]
+        lines = [
+            f"s{k} {s.kind} {s.dtype} node {s.node} alias {s.alias}"
+            for k, s in enumerate(self.slots)
+        ]
         for step in self.steps:
             lines += [f"launch {step.buffers}", str(step.kernel)]
         return "\n".join(lines)
@@ -103,7 +115,9 @@ def build(nodes: Sequence, flags: Sequence[int]) -> Schedule:
 
 
 def _survivors(graph: Graph, stored: set[int]) -> set[int]:
-    """Stored vertices whose value outlives the plan: asked for, held, or needed by what stays pending and is held."""
+    """Stored vertices whose value outlives the plan: asked for, held, or needed by what stays
+    pending and is held.
+    """
     result = set()
     needed: set[int] = set()
     for at in reversed(range(len(graph.vertices))):
@@ -125,7 +139,9 @@ def _binder(trace: Trace, groups: Sequence[Lowered], sizes: Sequence[Number]) ->
     for group in groups:
         params = "".join("0, " if isinstance(p, tuple) else f"{p}, " for p in group.params)
         scalars = tuple((k, p[1]) for k, p in enumerate(group.params) if isinstance(p, tuple))
-        lines.append(f"        BoundStep(({params}), {scalars}, {group.units}, {group.work}, {group.scratch}),")
+        lines.append(
+            f"        BoundStep(({params}), {scalars}, {group.units}, {group.work}, {group.scratch}),"
+        )
     lines.append("    ), (" + "".join(f"{n}, " for n in sizes) + "))")
     space: dict = {"Bound": Bound, "BoundStep": BoundStep}
     exec(compile("\n".join(lines), "<charl bind>", "exec"), space)

@@ -1,12 +1,15 @@
-"""Nodes become Vertices: sizes turn symbolic, and compound operations take the forms that lowering knows.
+"""Nodes become Vertices: sizes turn symbolic, and compound operations take the forms that lowering
+knows.
 
 After `prepare` a graph holds only: leaf, const, fill, empty, iota, element-wise ops, movements, and
-  reduce  attrs (kind, axis, blocked)   one axis of a shape without unit axes; kinds as in kernel.py; dot has two sources
+  reduce  attrs (kind, axis, blocked)   one axis of a shape without unit axes; kinds as in
+    kernel.py; dot has two sources
   scan    attrs (kind, axis)            likewise
   matmul  m, n, k all larger than 1
   gather  attrs axis
   update  (copy of the base, value): writes the value into that copy's buffer
-  copy    its source; stored where an update needs a buffer of its own, and not made at all where it is in
+  copy    its source; stored where an update needs a buffer of its own, and not made at all where
+    it is in
           `Graph.inplace`: then the update writes into the base's own buffer
 """
 
@@ -32,7 +35,9 @@ Shape = tuple[Number, ...]
 
 @dataclass(slots=True, eq=False)
 class Vertex:
-    """A Node as the scheduler sees it. `node` and `scalar` are numbers of the plan's nodes and consts, or -1."""
+    """A Node as the scheduler sees it. `node` and `scalar` are numbers of the plan's nodes and
+    consts, or -1.
+    """
 
     op: str
     dtype: str
@@ -101,13 +106,17 @@ class Graph:
         rest = x.shape[:axis], x.shape[axis + 1 :]
         if extent > block:
             count = ceildiv(extent, block)
-            partial = self.add("reduce", x.dtype, (*rest[0], count, *rest[1]), src, (kind, axis, True))
+            partial = self.add(
+                "reduce", x.dtype, (*rest[0], count, *rest[1]), src, (kind, axis, True)
+            )
             return self.reduce("add" if kind == "dot" else kind, (partial,), axis)
         return self.add("reduce", x.dtype, rest[0] + rest[1], src, (kind, axis, False))
 
 
 def prepare(nodes: Sequence, flags: Sequence[int], trace: Trace) -> Graph:
-    """Nodes in DFS order with their flags -> Graph. Sizes are numbered as the engine's signature numbers them."""
+    """Nodes in DFS order with their flags -> Graph. Sizes are numbered as the engine's signature
+    numbers them.
+    """
     graph = Graph(trace)
     first: dict[int, Number] = {}
     count = scalars = 0
@@ -141,7 +150,9 @@ def prepare(nodes: Sequence, flags: Sequence[int], trace: Trace) -> Graph:
             at = len(graph.vertices) - 1
         else:
             final = graph.vertices[at]
-            if final.node >= 0:  # an identity: give the node a vertex of its own, so that flags stay apart
+            if (
+                final.node >= 0
+            ):  # an identity: give the node a vertex of its own, so that flags stay apart
                 at = graph.add("copy", v.dtype, v.shape, (at,))
                 final = graph.vertices[at]
             final.flags, final.node = v.flags, k
@@ -176,7 +187,9 @@ def _update(graph: Graph, v: Vertex) -> int:
 
 
 def _owned(graph: Graph, at: int) -> bool:
-    """Whether a vertex's buffer may be overwritten: it gets one of its own, and no update before claimed it."""
+    """Whether a vertex's buffer may be overwritten: it gets one of its own, and no update before
+    claimed it.
+    """
     v = graph[at]
     claimed = any(graph[c].src[0] == at for c in graph.inplace)
     return not claimed and not v.flags & (OUT | HANDLE) and v.op not in ("const", "fill", "empty")

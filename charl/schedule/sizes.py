@@ -1,8 +1,10 @@
-"""Symbolic sizes: a schedule is made once for a structure and bound to new extents by one small function.
+"""Symbolic sizes: a schedule is made once for a structure and bound to new extents by one small
+function.
 
-A Size stands for a number that comes at launch. It behaves as an integer polynomial over atoms (the numbers of the
-signature, `d[3]`), so two ways of writing a product are one Size. A decision that depends on its value (a comparison
-that the polynomials alone do not settle) is recorded as a guard; a schedule is reused only where all guards hold.
+A Size stands for a number that comes at launch. It behaves as an integer polynomial over atoms (the
+numbers of the signature, `d[3]`), so two ways of writing a product are one Size. A decision that
+depends on its value (a comparison that the polynomials alone do not settle) is recorded as a guard;
+a schedule is reused only where all guards hold.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class Trace:
 class Size:
     """An integer polynomial with its present value. `atom`: a bare number of the signature."""
 
-    __slots__ = ("trace", "value", "poly", "atom", "_text")
+    __slots__ = ("_text", "atom", "poly", "trace", "value")
 
     def __init__(self, trace: Trace, value: int, poly: Poly, atom: bool = False):
         self.trace, self.value, self.poly, self.atom = trace, value, poly, atom
@@ -149,7 +151,9 @@ def _poly(number: object) -> Poly:
 
 
 def value(number: Number) -> int:
-    """The number as it is now, without a guard: for estimates, never for a decision that a result rests on."""
+    """The number as it is now, without a guard: for estimates, never for a decision that a result
+    rests on.
+    """
     return number.value if isinstance(number, Size) else number
 
 

@@ -1,7 +1,8 @@
 """From values over axes to a Kernel: merge axes, sort values into stages, number the parameters.
 
-A value that depends on the inner axis belongs to a looping stage: the first after all reductions that it needs. A later
-stage that wants it again repeats it, or, where it is heavy, keeps it in a scratch slot.
+A value that depends on the inner axis belongs to a looping stage: the first after all reductions
+that it needs. A later stage that wants it again repeats it, or, where it is heavy, keeps it in a
+scratch slot.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ HEAVY = 10
 
 
 class Val:
-    """One value of a group. `lin`: where it loads, stores or counts; attr: what the Instr needs besides."""
+    """One value of a group. `lin`: where it loads, stores or counts; attr: what the Instr needs
+    besides.
+    """
 
-    __slots__ = ("op", "dtype", "args", "attr", "lin", "inner", "stage", "heavy")
+    __slots__ = ("args", "attr", "dtype", "heavy", "inner", "lin", "op", "stage")
 
     def __init__(self, op: str, dtype: str, args: tuple[Val, ...], attr: object, lin: Lin | None):
         self.op, self.dtype, self.args, self.attr, self.lin = op, dtype, args, attr, lin
@@ -30,7 +33,9 @@ class Val:
 
 @dataclass
 class Lowered:
-    """A Kernel with what binds it: args are vertices, params are Sizes, ints, or ("scalar", number)."""
+    """A Kernel with what binds it: args are vertices, params are Sizes, ints, or ("scalar",
+    number).
+    """
 
     kernel: Value
     roots: list[int]
@@ -40,7 +45,9 @@ class Lowered:
     work: Number
     scratch: Number
     sites: list[int]  # the node of each wrap's site
-    demanded: dict[int, int] = field(default_factory=dict)  # vertex computed here -> at how many indices
+    demanded: dict[int, int] = field(
+        default_factory=dict
+    )  # vertex computed here -> at how many indices
 
 
 class Numbering:
@@ -55,7 +62,9 @@ class Numbering:
         self.alias = {base: r for r in group.roots for base in group.graph.bases(r)}
 
     def number(self, n: Number, role: str) -> Int:
-        """A literal or a parameter. Two roles never share one: extents that happen to be equal change no text."""
+        """A literal or a parameter. Two roles never share one: extents that happen to be equal
+        change no text.
+        """
         if isinstance(n, int) and n in (0, 1, -1):
             return n
         text = f"{role} {n}"
@@ -135,7 +144,9 @@ def _contract(group, values: list[Val], lins: list[Lin], extents: dict) -> Lower
     (left, lhs), (right, rhs) = what["lhs"], what["rhs"]
     lins = [*lins, lhs, rhs]
     outer = _merge(what["outer"], lins, extents)
-    if outer and outer[-1] not in rhs.terms:  # one right-hand side for the whole batch: its rows are rows of lhs
+    if (
+        outer and outer[-1] not in rhs.terms
+    ):  # one right-hand side for the whole batch: its rows are rows of lhs
         merged = _merge([outer[-1], what["i"]], lins, extents)
         if len(merged) == 1:
             outer.pop()
@@ -143,7 +154,9 @@ def _contract(group, values: list[Val], lins: list[Lin], extents: dict) -> Lower
     dtype = group.graph[what["at"]].dtype
     numbering = Numbering(group)
     numbers = [Axis(numbering.number(extents[a], str(a))) for a in outer + ijk]
-    accesses = [numbering.access(v, "in", lin, outer + ijk) for v, lin in ((left, lhs), (right, rhs))]
+    accesses = [
+        numbering.access(v, "in", lin, outer + ijk) for v, lin in ((left, lhs), (right, rhs))
+    ]
     acc = [v for v in values if v.op == "acc"]
     order = acc + [v for v in values if v.op != "acc"]
     at: dict[Val, int] = {}
@@ -197,7 +210,9 @@ def _merge(axes: list[int], lins: list[Lin], extents: dict, fixed: int | None = 
 def _levels(values: list[Val], inner: set[int]) -> None:
     for v in values:
         v.stage = max((a.stage for a in v.args), default=0)
-        v.inner = any(a.inner for a in v.args) or (v.lin is not None and bool(inner & set(v.lin.terms)))
+        v.inner = any(a.inner for a in v.args) or (
+            v.lin is not None and bool(inner & set(v.lin.terms))
+        )
         cost = OPS[v.op].cost if v.op in OPS else 1
         v.heavy = v.inner and (cost >= HEAVY or v.op == "scan" or any(a.heavy for a in v.args))
         if v.op == "reduce":
@@ -207,7 +222,9 @@ def _levels(values: list[Val], inner: set[int]) -> None:
             v.inner = True
 
 
-def _stages(values: list[Val], axes: list[int], numbering: Numbering, slots: list[str]) -> tuple[Stage, ...]:
+def _stages(
+    values: list[Val], axes: list[int], numbering: Numbering, slots: list[str]
+) -> tuple[Stage, ...]:
     last = max(v.stage for v in values)
     needed: list[set[Val]] = [set() for _ in range(last + 1)]
     kept: list[set[Val]] = [set() for _ in range(last + 1)]  # by the stage that reads it
@@ -268,7 +285,12 @@ def _instr(v: Val, at: dict[Val, int], axes: list[int], numbering: Numbering) ->
         return Instr(v.op, v.dtype, args, access)
     if v.op == "gather":
         vertex, stride = v.attr
-        return Instr("gather", v.dtype, args, (numbering.access(vertex, "in", v.lin, axes), numbering.number(stride, "stride")))
+        return Instr(
+            "gather",
+            v.dtype,
+            args,
+            (numbering.access(vertex, "in", v.lin, axes), numbering.number(stride, "stride")),
+        )
     if v.op == "index":
         terms = v.lin.terms
         strides = tuple(numbering.number(terms.get(a, 0), f"index.{a}") for a in axes)
@@ -277,5 +299,7 @@ def _instr(v: Val, at: dict[Val, int], axes: list[int], numbering: Numbering) ->
         return Instr("param", v.dtype, (), numbering.scalar(v.attr))
     if v.op == "wrap":
         extent, node = v.attr
-        return Instr("wrap", "i64", args, (numbering.number(extent, "extent"), numbering.site(node)))
+        return Instr(
+            "wrap", "i64", args, (numbering.number(extent, "extent"), numbering.site(node))
+        )
     return Instr(v.op, v.dtype, args, v.attr)

@@ -1,4 +1,6 @@
-"""How a Kernel is walked: units of work, their cost, and scratch. No choice made here changes a value."""
+"""How a Kernel is walked: units of work, their cost, and scratch. No choice made here changes a
+value.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def units(kernel: Kernel, outer: Sequence[Number], inner: Number) -> Number:
 
 
 def vector_axis(extents: Sequence[Number]) -> int:
-    """The axis that a kernel without reductions walks innermost: the last, or, where that is tiny, the longest."""
+    """The axis that a kernel without reductions walks innermost: the last, or, where that is tiny,
+    the longest.
+    """
     last = len(extents) - 1
     if last and extents[last] < TINY:
         longest = max(range(last), key=lambda a: value(extents[a]))
@@ -47,7 +51,9 @@ def work(kernel: Kernel, outer: Sequence[Number], inner: Number) -> Number:
             each += cost
         else:
             once += cost
-    if kernel.block is not None:  # each block walks its part: all blocks together walk the inner axis once
+    if (
+        kernel.block is not None
+    ):  # each block walks its part: all blocks together walk the inner axis once
         outer = [n for k, n in enumerate(outer) if k != kernel.block]
     return product(outer) * (inner * each + once)
 

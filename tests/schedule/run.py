@@ -1,7 +1,8 @@
-"""Runs Schedules in NumPy, slowly: an oracle for what schedule/ makes, with no regard to the order of sums.
+"""Runs Schedules in NumPy, slowly: an oracle for what schedule/ makes, with no regard to the order
+of sums.
 
-A graph is made of `Fake` nodes: what the scheduler reads of a Node. `evaluate` computes them in NumPy directly,
-`run` through the Kernels.
+A graph is made of `Fake` nodes: what the scheduler reads of a Node. `evaluate` computes them in
+NumPy directly, `run` through the Kernels.
 """
 
 from __future__ import annotations
@@ -26,7 +27,14 @@ ELEMENTWISE = {
     "abs": np.abs,
 }
 FOLD = {"add": np.sum, "mul": np.prod, "max": np.max, "min": np.min, "or": np.any, "and": np.all}
-REDUCE = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "any": np.any, "all": np.all}
+REDUCE = {
+    "sum": np.sum,
+    "prod": np.prod,
+    "max": np.max,
+    "min": np.min,
+    "any": np.any,
+    "all": np.all,
+}
 
 
 class Fake:
@@ -111,7 +119,9 @@ def evaluate(node, memo):
         value = np.broadcast_to(src[0], node.shape)
     elif name == "slice":
         rank = len(node.shape)
-        value = sliced(np.ascontiguousarray(src[0]), node.sizes[:rank], node.sizes[rank:], node.shape)
+        value = sliced(
+            np.ascontiguousarray(src[0]), node.sizes[:rank], node.sizes[rank:], node.shape
+        )
     elif name in REDUCE:
         value = np.asarray(REDUCE[name](src[0], axis=node.attrs)).astype(dtype)
     elif name == "matmul":
@@ -136,7 +146,11 @@ def evaluate(node, memo):
 
 
 def flags_of(nodes, outputs, donate=()):
-    return [(OUT if any(n is o for o in outputs) else 0) | (DONATE if any(n is d for d in donate) else 0) for n in nodes]
+    return [
+        (OUT if any(n is o for o in outputs) else 0)
+        | (DONATE if any(n is d for d in donate) else 0)
+        for n in nodes
+    ]
 
 
 def sizes_of(nodes):
@@ -144,7 +158,9 @@ def sizes_of(nodes):
 
 
 def run(outputs, donate=(), schedule=None, flags=None):
-    """(values of the outputs, schedule). With a schedule, binds that one (None where a guard fails)."""
+    """(values of the outputs, schedule). With a schedule, binds that one (None where a guard
+    fails).
+    """
     nodes = order(outputs)
     schedule = schedule or plan.build(nodes, flags or flags_of(nodes, outputs, donate))
     bound = schedule.bind(sizes_of(nodes))
@@ -192,8 +208,12 @@ def execute(kernel, buffers, params):
     if isinstance(kernel, Contract):
         i, j, k = (number(a.extent) for a in (kernel.i, kernel.j, kernel.k))
         full = np.meshgrid(*[np.arange(n) for n in (*outer, i, j, k)], indexing="ij", sparse=True)
-        at = lambda access: number(access.offset) + sum(number(s) * g for s, g in zip(access.strides, full))  # noqa: E731
-        acc = (buffers[kernel.lhs.arg][at(kernel.lhs)] * buffers[kernel.rhs.arg][at(kernel.rhs)]).sum(-1)
+        at = lambda access: (
+            number(access.offset) + sum(number(s) * g for s, g in zip(access.strides, full))
+        )  # noqa: E731
+        acc = (
+            buffers[kernel.lhs.arg][at(kernel.lhs)] * buffers[kernel.rhs.arg][at(kernel.rhs)]
+        ).sum(-1)
         acc = np.broadcast_to(acc, (*outer, i, j))
         loop = np.meshgrid(*[np.arange(n) for n in (*outer, i, j)], indexing="ij")
         stages, valid = [(True, kernel.epilogue)], None
@@ -218,7 +238,11 @@ def execute(kernel, buffers, params):
             total = number(offset) + sum((number(s) * g for s, g in zip(strides, grids)), start=0)
             shape = grids[0].shape if grids else ()
             position = np.broadcast_to(total, shape)
-            return position if valid is None or position.shape != valid.shape else np.where(valid, position, 0)
+            return (
+                position
+                if valid is None or position.shape != valid.shape
+                else np.where(valid, position, 0)
+            )
 
         for instr in body:
             args = [values[a] for a in instr.args]
@@ -231,7 +255,9 @@ def execute(kernel, buffers, params):
                 target = where(attr.offset, attr.strides)
                 buffers[attr.arg][target] = np.broadcast_to(args[0], target.shape)
             elif op == "gather":
-                value = buffers[attr[0].arg][where(attr[0].offset, attr[0].strides) + number(attr[1]) * args[0]]
+                value = buffers[attr[0].arg][
+                    where(attr[0].offset, attr[0].strides) + number(attr[1]) * args[0]
+                ]
             elif op == "index":
                 value = where(*attr)
             elif op == "param":
@@ -253,12 +279,17 @@ def execute(kernel, buffers, params):
                 if valid is None:
                     value = fold(terms, axis=-1)
                 else:
-                    flat = [fold(t[ok]) for t, ok in zip(terms.reshape(-1, block), valid.reshape(-1, block))]
+                    flat = [
+                        fold(t[ok])
+                        for t, ok in zip(terms.reshape(-1, block), valid.reshape(-1, block))
+                    ]
                     value = np.array(flat).reshape(outer)
                 value = value.astype(name(instr.dtype))
             elif op == "scan":
                 terms = np.broadcast_to(args[0], loop[-1].shape)
-                value = (np.cumsum if attr == "add" else np.cumprod)(terms, axis=-1, dtype=name(instr.dtype))
+                value = (np.cumsum if attr == "add" else np.cumprod)(
+                    terms, axis=-1, dtype=name(instr.dtype)
+                )
             elif op == "acc":
                 value = acc
             else:

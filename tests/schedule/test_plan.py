@@ -22,7 +22,9 @@ def const(value):
 
 
 def reduce(name, x, axes):
-    return Fake(name, "f64", [n for a, n in enumerate(x.shape) if a not in axes], (x,), attrs=tuple(axes))
+    return Fake(
+        name, "f64", [n for a, n in enumerate(x.shape) if a not in axes], (x,), attrs=tuple(axes)
+    )
 
 
 def reshape(x, shape):
@@ -102,7 +104,14 @@ def view(base, starts, steps, shape):
 
 
 def update(base, value, starts, steps, shape):
-    return Fake("update", "f64", base.shape, (base, value), (("slice", len(shape)),), (*starts, *steps, *shape))
+    return Fake(
+        "update",
+        "f64",
+        base.shape,
+        (base, value),
+        (("slice", len(shape)),),
+        (*starts, *steps, *shape),
+    )
 
 
 def test_update_in_place_takes_one_launch():
@@ -141,7 +150,9 @@ def test_a_schedule_is_reused_for_new_extents():
         outputs = graph(*shape)
         values, _ = run(outputs, schedule=schedule)
         np.testing.assert_allclose(values[0], evaluate(outputs[0], {}), rtol=1e-12)
-    assert run(graph(3, 40000), schedule=schedule)[0] is None  # longer than a block: another structure
+    assert (
+        run(graph(3, 40000), schedule=schedule)[0] is None
+    )  # longer than a block: another structure
 
 
 def test_equal_extents_change_no_kernel():
@@ -198,7 +209,19 @@ class Program:
 
     def step(self):
         x = self.pick()
-        kinds = ["unary", "binary", "reshape", "permute", "slice", "expand", "reduce", "scan", "matmul", "gather", "update"]
+        kinds = [
+            "unary",
+            "binary",
+            "reshape",
+            "permute",
+            "slice",
+            "expand",
+            "reduce",
+            "scan",
+            "matmul",
+            "gather",
+            "update",
+        ]
         kind = self.draw(st.sampled_from(kinds))
         made = getattr(self, kind)(x)
         if made is not None:
@@ -253,7 +276,9 @@ class Program:
     def scan(self, x):
         if not x.shape:
             return None
-        return Fake("cumsum", "f64", x.shape, (x,), attrs=self.draw(st.integers(0, len(x.shape) - 1)))
+        return Fake(
+            "cumsum", "f64", x.shape, (x,), attrs=self.draw(st.integers(0, len(x.shape) - 1))
+        )
 
     def matmul(self, x):
         if len(x.shape) < 2:
@@ -268,13 +293,26 @@ class Program:
         n = x.shape[axis]
         index = np.array(self.draw(st.lists(st.integers(-n, n - 1), min_size=1, max_size=4)))
         wrapped = Fake("wrap_index", "i64", index.shape, (leaf(index),), sizes=(n,))
-        return Fake("gather", "f64", (*x.shape[:axis], len(index), *x.shape[axis + 1 :]), (x, wrapped), attrs=axis)
+        return Fake(
+            "gather",
+            "f64",
+            (*x.shape[:axis], len(index), *x.shape[axis + 1 :]),
+            (x, wrapped),
+            attrs=axis,
+        )
 
     def update(self, x):
         starts, steps, shape = self.bounds(x)
-        value = elementwise("add", view(x, starts, steps, shape), self.draw(st.sampled_from([const(1), const(2)])))
+        value = elementwise(
+            "add", view(x, starts, steps, shape), self.draw(st.sampled_from([const(1), const(2)]))
+        )
         if self.draw(st.booleans()):
-            flip = view(x, [s + t * (n - 1) for s, t, n in zip(starts, steps, shape)], [-t for t in steps], shape)
+            flip = view(
+                x,
+                [s + t * (n - 1) for s, t, n in zip(starts, steps, shape)],
+                [-t for t in steps],
+                shape,
+            )
             value = elementwise("add", value, flip)
         made = update(x, value, starts, steps, shape)
         if x.array is None and self.draw(st.booleans()):
@@ -295,7 +333,11 @@ def test_random_graphs(draws):
     if not outputs:
         return
     inside = order(outputs)
-    donate = [d for d in program.donate if sum(d.src[0] in n.src for n in inside) >= 1 and d.src[0] not in outputs]
+    donate = [
+        d
+        for d in program.donate
+        if sum(d.src[0] in n.src for n in inside) >= 1 and d.src[0] not in outputs
+    ]
     memo = {}
     expected = [evaluate(o, memo).copy() for o in outputs]
     values, _ = run(outputs, donate)
