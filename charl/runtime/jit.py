@@ -230,10 +230,10 @@ class Jit:
 
     def renew(self) -> list[Owner]:
         """If this LLJIT has seen enough links: leaves it to its Owners, who are returned, to be
-        linked anew.
+        linked anew. Most of its links must be dead by then, or moving would cost more than it frees.
         """
         old = self._session
-        if old is None or old.links < self.links:
+        if old is None or old.links < max(self.links, 2 * len(old.live)):
             return []
         live = list(old.live)
         self.abandon()

@@ -233,6 +233,17 @@ def test_renewal_moves_live_code(monkeypatch):
     assert sum(not s.left for s in sessions) == 1 and sum(s in jit._sessions for s in sessions) <= 2
 
 
+def test_live_code_is_not_moved_again_and_again(monkeypatch):
+    """Where nearly all code is alive, a new LLJIT would be full at once: moving waits."""
+    monkeypatch.setattr(jit._compiler, "jit", jit.Jit(links=10))
+    before, owners = jit.counters()["links"], []
+    for k in range(60):
+        job = jit.submit(f"live {k}", lambda: text(k), lambda _, owner: owners.append(owner))
+        assert job.wait(60)
+    assert jit.drain(60)
+    assert jit.counters()["links"] - before < 2 * 60
+
+
 def run(script, **environ):
     script = "import os, sys, threading, ctypes\nfrom charl.runtime import jit\n" + textwrap.dedent(
         script
