@@ -116,6 +116,7 @@ static inline int narrow_key(uint16_t x) { return x & 0x8000 ? -(x & 0x7fff) : x
     {SIZE,                                                                                         \
      NAME##_start,                                                                                 \
      NAME##_fold_row,                                                                              \
+     NAME##_fold_rows,                                                                             \
      NAME##_finish_row,                                                                            \
      NAME##_fold_column,                                                                           \
      NAME##_merge_column,                                                                          \

@@ -24,6 +24,27 @@ CHARL_CLONES static void NAME(fold_row)(void *state, const void *xs, const void 
     (void)y;
 }
 
+/* The results of whole rows of n <= LANES * STEPS elements: one chunk. Where n < LANES, the tree
+   begins at the first level that has two lanes in use: the others would take op(x, identity). */
+CHARL_CLONES static void NAME(fold_rows)(void *outs, const void *xs, const void *ys, int64_t rows,
+                                         int64_t n) {
+    T *restrict out = outs;
+    const T *restrict x = xs, *restrict y = ys;
+    int64_t lanes = 1;
+    while (lanes < n && lanes < CHARL_LANES) lanes *= 2;
+    for (int64_t r = 0; r < rows; r++, x += n, y = y ? y + n : y) {
+        T acc[CHARL_LANES];
+        int64_t s = 0;
+        for (int l = 0; l < lanes; l++) acc[l] = IDENTITY;
+        for (; s + CHARL_LANES <= n; s += CHARL_LANES)
+            for (int l = 0; l < CHARL_LANES; l++) acc[l] = STEP(acc[l], s + l);
+        for (int l = 0; s + l < n; l++) acc[l] = STEP(acc[l], s + l);
+        for (int64_t h = lanes / 2; h; h /= 2)
+            for (int l = 0; l < h; l++) acc[l] = OP(acc[l], acc[l + h]);
+        out[r] = acc[0];
+    }
+}
+
 static void NAME(finish_row)(void *state, void *out) {
     T *total = state;
     for (int h = CHARL_LANES / 2; h; h /= 2)

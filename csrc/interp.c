@@ -12,14 +12,16 @@ static int64_t rows_of(int64_t columns) {
     return rows;
 }
 
-/* Sets the block for code that runs once a unit. */
+/* Sets the block for code that makes row values: `width` rows, or columns. */
 static void whole_row(charl_run_t *run, int64_t width) {
+    int row_order = run->program->order == CHARL_ROW;
     run->row = run->column = 0;
-    run->nrows = 1;
-    run->ncolumns = width;
+    run->nrows = row_order ? width : 1;
+    run->ncolumns = row_order ? 1 : width;
 }
 
-/* All stages of one unit: the inner axis is [first, last), row values have `width` elements. */
+/* All stages of `width` short rows, one row, or `width` columns; the inner axis is [first,
+   last). */
 static int32_t run_unit(charl_run_t *run, int64_t width) {
     const charl_program_t *program = run->program;
     int row_order = program->order == CHARL_ROW;
@@ -37,7 +39,7 @@ static int32_t run_unit(charl_run_t *run, int64_t width) {
         if (run->first < run->last && stage->pro < stage->body) {
             whole_row(run, width);
             if ((status = charl_execute(run, stage->pro, stage->splat, width))) return status;
-            run->nrows = row_order ? 1 : step;
+            run->nrows = row_order ? width : step;
             run->ncolumns = row_order ? charl_least(step, run->last - run->first) : width;
             if ((status = charl_execute(run, stage->splat, stage->body, width))) return status;
         }
@@ -45,7 +47,7 @@ static int32_t run_unit(charl_run_t *run, int64_t width) {
             int64_t length = charl_least(step, run->last - p);
             run->row = row_order ? 0 : p;
             run->column = row_order ? p : 0;
-            run->nrows = row_order ? 1 : length;
+            run->nrows = row_order ? width : length;
             run->ncolumns = row_order ? length : width;
             if ((status = charl_execute(run, stage->body, stage->epi, width))) return status;
         }
@@ -55,6 +57,18 @@ static int32_t run_unit(charl_run_t *run, int64_t width) {
         }
     }
     return CHARL_OK;
+}
+
+/* The most units that go together: neighbouring columns, for longer runs of memory (a slot has room
+   for one unit), and rows so short that what a block costs besides its elements would show. */
+static int64_t units_together(const charl_run_t *run) {
+    const charl_program_t *program = run->program;
+    if (program->order == CHARL_COLUMN) return program->nslots ? 1 : CHARL_UNIT / CHARL_COLUMNS;
+    if (program->order == CHARL_CONTRACT || !program->nouter || program->block >= 0 ||
+        run->inner > CHARL_UNIT / 2)
+        return 1;
+    return charl_least(CHARL_UNIT / (run->inner ? run->inner : 1),
+                       run->extents[program->nouter - 1]);
 }
 
 /* Takes the tables that follow the slots and registers in scratch; works out what depends on
@@ -68,14 +82,14 @@ static void set_up(charl_run_t *run, const charl_program_t *program, charl_launc
     run->code = (const charl_instr_t *)(bytes + program->at_code);
     run->stages = (const charl_stage_t *)(bytes + program->at_stages);
     run->values = (const charl_value_t *)(bytes + program->at_values);
-    run->slot_sizes = (const int32_t *)(bytes + program->at_slots);
+    run->slot_sizes = (const charl_slot_t *)(bytes + program->at_slots);
     run->inner = charl_number(run, program->inner);
     run->columns = charl_number(run, program->columns);
 
     int64_t slot_at = 0,
             slot_length = run->inner * (program->order == CHARL_ROW ? 1 : CHARL_COLUMNS);
     for (int32_t s = 0; s < program->nslots; s++)
-        slot_at += round64(slot_length * run->slot_sizes[s]);
+        slot_at += round64(slot_length * run->slot_sizes[s].size);
     run->registers = launch->scratch + slot_at + program->fixed_bytes;
     char *table = run->registers + program->register_bytes;
     run->at = (char **)table;
@@ -89,12 +103,16 @@ static void set_up(charl_run_t *run, const charl_program_t *program, charl_launc
     run->indices = run->extents + program->nouter;
 
     for (int32_t v = 0; v < program->nvalues; v++) run->at[v] = charl_register(run, v);
-    for (int32_t s = 0, at = 0; s < program->nslots; s++) {
-        run->slots[s] = launch->scratch + at;
-        at += round64(slot_length * run->slot_sizes[s]);
-    }
     const int32_t *outer = (const int32_t *)(bytes + program->at_outer);
     for (int32_t d = 0; d < program->nouter; d++) run->extents[d] = charl_number(run, outer[d]);
+    run->together = units_together(run);
+    slot_at = 0;
+    for (int32_t s = 0; s < program->nslots; s++) {
+        run->slots[s] = launch->scratch + slot_at;
+        if (program->order == CHARL_ROW && run->together > 1)
+            run->slots[s] = charl_register(run, run->slot_sizes[s].value);
+        slot_at += round64(slot_length * run->slot_sizes[s].size);
+    }
     const charl_access_t *access = (const charl_access_t *)(bytes + program->at_access);
     for (int32_t a = 0; a < program->naccess; a++) {
         charl_place_t *place = run->places + a;
@@ -119,9 +137,11 @@ static void seek(charl_run_t *run, int64_t flat) {
     }
 }
 
-static void advance(charl_run_t *run) {
-    for (int32_t d = run->program->nouter; d-- > 0;) {
-        if (++run->indices[d] < run->extents[d]) return;
+/* `count` further along the last outer axis, which ends within it. */
+static void advance(charl_run_t *run, int64_t count) {
+    for (int32_t d = run->program->nouter; d-- > 0; count = 1) {
+        run->indices[d] += count;
+        if (run->indices[d] < run->extents[d]) return;
         run->indices[d] = 0;
     }
 }
@@ -152,11 +172,10 @@ static int32_t run_units(charl_run_t *run, int64_t begin, int64_t end) {
     }
     seek(run, begin / tiles);
     for (int64_t unit = begin, tile = begin % tiles; unit < end;) {
-        /* neighbouring columns go together, for longer runs of memory; a slot has room for one
-           tile */
-        int64_t most = columns && !program->nslots ? CHARL_UNIT / CHARL_COLUMNS : 1;
-        int64_t count = charl_least(most, charl_least(tiles - tile, end - unit));
-        int64_t column = tile * CHARL_COLUMNS, width = 1;
+        int64_t left = columns ? tiles - tile : 1, column = tile * CHARL_COLUMNS;
+        if (!columns && program->nouter)
+            left = run->extents[program->nouter - 1] - run->indices[program->nouter - 1];
+        int64_t count = charl_least(run->together, charl_least(left, end - unit)), width = count;
         if (columns) width = charl_least(count * CHARL_COLUMNS, run->columns - column);
         place_all(run, 0, column);
         if (program->block >= 0) {
@@ -166,10 +185,11 @@ static int32_t run_units(charl_run_t *run, int64_t begin, int64_t end) {
         int32_t status = run_unit(run, width);
         if (status) return status;
         unit += count;
-        tile += count;
-        if (tile == tiles) {
+        if (!columns) {
+            advance(run, count);
+        } else if ((tile += count) == tiles) {
             tile = 0;
-            advance(run);
+            advance(run, 1);
         }
     }
     return CHARL_OK;
@@ -233,9 +253,11 @@ int32_t charl_interp_run(charl_launch_t *launch, int64_t begin, int64_t end) {
     charl_run_t run;
     set_up(&run, program, launch);
     /* what is the same for all units: values, then their splats, which are equal in every lane */
-    whole_row(&run, program->order == CHARL_COLUMN ? CHARL_UNIT : 1);
-    charl_execute(&run, 0, program->launch_splat, run.ncolumns);
-    run.ncolumns = program->order == CHARL_ROW ? charl_least(CHARL_UNIT, run.inner) : CHARL_UNIT;
+    int64_t block = CHARL_UNIT, width = program->order == CHARL_COLUMN ? CHARL_UNIT : run.together;
+    if (program->order == CHARL_ROW) block = charl_least(block, run.inner * run.together);
+    whole_row(&run, width);
+    charl_execute(&run, 0, program->launch_splat, width);
+    whole_row(&run, block);
     charl_execute(&run, program->launch_splat, program->launch_end, 1);
     return (program->order == CHARL_CONTRACT ? run_contract : run_units)(&run, begin, end);
 }

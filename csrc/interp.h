@@ -72,6 +72,10 @@ typedef struct charl_access_t {
     int32_t arg, size, offset, sr, sc; /* size in bytes; then Ints */
 } charl_access_t;
 
+typedef struct charl_slot_t {
+    int32_t size, value; /* of an element in bytes; the register that serves while rows are short */
+} charl_slot_t;
+
 typedef struct charl_value_t {
     int32_t offset, nbytes; /* its register */
 } charl_value_t;
@@ -110,6 +114,7 @@ typedef struct charl_fold_t {
     void (*start)(void *state, int64_t n);
     void (*fold_row)(void *state, const void *x, const void *y,
                      int64_t n); /* n <= LANES * STEPS: one chunk */
+    void (*fold_rows)(void *outs, const void *x, const void *y, int64_t rows, int64_t n);
     void (*finish_row)(void *state, void *out);
     void (*fold_column)(void *state, const void *x, const void *y, int64_t rows, int64_t columns);
     void (*merge_column)(void *total, const void *chunk, int64_t columns);

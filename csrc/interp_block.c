@@ -111,7 +111,7 @@ static void fill(void *to, int64_t bits, int64_t size, int64_t n) {
     BY_SIZE(size, FILL)
 }
 
-/* A row value for use in a block: a scalar in row order, a vector over the columns in column
+/* A row value for use in a block: one a row in row order, a vector over the columns in column
    order. */
 static void splat(charl_run_t *run, const charl_instr_t *in, int64_t width) {
     char *from = run->at[in->in[0]];
@@ -120,6 +120,12 @@ static void splat(charl_run_t *run, const charl_instr_t *in, int64_t width) {
     if (width == 1) {
         memcpy(&bits, from, size);
         fill(to, bits, size, run->nrows * run->ncolumns);
+    } else if (run->program->order == CHARL_ROW) {
+#define REPEAT(T)                                                                                  \
+    for (int64_t r = 0; r < width; r++)                                                            \
+        for (int64_t c = 0; c < run->ncolumns; c++)                                                \
+            ((T *)to)[r * run->ncolumns + c] = ((const T *)from)[r];
+        BY_SIZE(size, REPEAT)
     } else if (run->nrows == 1) {
         to = from;
     } else {
@@ -142,11 +148,15 @@ static int32_t wrap(charl_run_t *run, const int64_t *index, int64_t extent, int3
     return CHARL_EINDEX;
 }
 
-static void fold(charl_run_t *run, const charl_instr_t *in, const charl_fold_t *with) {
+static void fold(charl_run_t *run, const charl_instr_t *in, const charl_fold_t *with,
+                 int64_t width) {
     const void *x = run->at[in->in[0]], *y = in->in[1] < 0 ? NULL : run->at[in->in[1]];
     char *total = run->at[in->dst];
     if (run->program->order == CHARL_ROW) {
-        with->fold_row(total, x, y, run->ncolumns);
+        if (width > 1)
+            with->fold_rows(total, x, y, width, run->ncolumns);
+        else
+            with->fold_row(total, x, y, run->ncolumns);
         return;
     }
     /* nrows divides STEPS, so that a block lies within one chunk */
@@ -158,10 +168,22 @@ static void fold(charl_run_t *run, const charl_instr_t *in, const charl_fold_t *
         with->merge_column(total, chunk, run->ncolumns);
 }
 
+static void scan(charl_run_t *run, const charl_instr_t *in, const charl_fold_t *with) {
+    char *carry = run->at[in->in[1]], *to = run->at[in->dst];
+    const char *x = run->at[in->in[0]];
+    if (run->program->order != CHARL_ROW) {
+        with->scan(carry, to, x, run->nrows, run->ncolumns);
+        return;
+    }
+    int64_t nbytes = run->ncolumns * with->size;
+    for (int64_t r = 0; r < run->nrows; r++, x += nbytes, to += nbytes, carry += with->size)
+        with->scan(carry, to, x, run->ncolumns, 1);
+}
+
 int32_t charl_execute(charl_run_t *run, int32_t from, int32_t to, int64_t width) {
     char **at = run->at;
     int64_t n = run->nrows * run->ncolumns;
-    int row_order = run->program->order == CHARL_ROW;
+    int row_order = run->program->order == CHARL_ROW, lone_row = row_order && width == 1;
     for (const charl_instr_t *in = run->code + from, *end = run->code + to; in < end; in++) {
         const charl_place_t *place = run->places + in->x;
         switch ((charl_opcode_t)in->op) {
@@ -215,7 +237,7 @@ int32_t charl_execute(charl_run_t *run, int32_t from, int32_t to, int64_t width)
         case CHARL_OP_KEEP:
         case CHARL_OP_KEPT:
         case CHARL_OP_INTO: {
-            int64_t size = run->slot_sizes[in->x];
+            int64_t size = run->slot_sizes[in->x].size;
             char *slot = run->slots[in->x] + (run->row * run->ncolumns + run->column) * size;
             if (in->op != CHARL_OP_KEEP)
                 at[in->dst] = slot;
@@ -224,20 +246,19 @@ int32_t charl_execute(charl_run_t *run, int32_t from, int32_t to, int64_t width)
             break;
         }
         case CHARL_OP_START:
-            charl_folds[in->x].start(at[in->dst], row_order ? CHARL_LANES : width);
+            charl_folds[in->x].start(at[in->dst], lone_row ? CHARL_LANES : width);
             break;
         case CHARL_OP_FOLD:
-            fold(run, in, charl_folds + in->x);
+            fold(run, in, charl_folds + in->x, width);
             break;
         case CHARL_OP_DONE:
-            if (row_order)
+            if (lone_row)
                 charl_folds[in->x].finish_row(at[in->in[0]], at[in->dst]);
             else
                 memcpy(at[in->dst], at[in->in[0]], width * charl_folds[in->x].size);
             break;
         case CHARL_OP_SCAN:
-            charl_folds[in->x].scan(at[in->in[1]], at[in->dst], at[in->in[0]],
-                                    row_order ? n : run->nrows, row_order ? 1 : run->ncolumns);
+            scan(run, in, charl_folds + in->x);
             break;
         case CHARL_OPCODES:
             break;

@@ -93,7 +93,8 @@ static const char *check_header(const charl_program_t *p, int64_t nbytes) {
         !holds(p, p->at_stages, p->nstages, sizeof(charl_stage_t)) ||
         !holds(p, p->at_access, p->naccess, access) ||
         !holds(p, p->at_values, p->nvalues, sizeof(charl_value_t)) ||
-        !holds(p, p->at_outer, p->nouter, 4) || !holds(p, p->at_slots, p->nslots, 4))
+        !holds(p, p->at_outer, p->nouter, 4) ||
+        !holds(p, p->at_slots, p->nslots, sizeof(charl_slot_t)))
         return "a section's bounds";
     if (p->order < CHARL_ROW || p->order > CHARL_CONTRACT || p->block < -1 || p->block >= p->nouter)
         return "order or block";
@@ -150,9 +151,9 @@ const char *charl_interp_check(const void *program, int64_t nbytes) {
     const int32_t *outer = (const int32_t *)(bytes + p->at_outer);
     for (int32_t d = 0; d < p->nouter; d++)
         if (!fits(p, INT, outer[d])) return "an outer extent";
-    const int32_t *slots = (const int32_t *)(bytes + p->at_slots);
+    const charl_slot_t *slots = (const charl_slot_t *)(bytes + p->at_slots);
     for (int32_t s = 0; s < p->nslots; s++)
-        if (!is_size(slots[s])) return "a slot";
+        if (!is_size(slots[s].size) || !fits(p, VALUE, slots[s].value)) return "a slot";
     const int32_t *access = (const int32_t *)(bytes + p->at_access), *at = access;
     for (int32_t a = 0; a < p->naccess; a++) {
         if (at[0] < CHARL_TILE || at[0] >= p->nbuffers || !is_size(at[1])) return "an access";

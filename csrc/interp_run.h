@@ -13,7 +13,7 @@ typedef struct charl_run_t {
     const charl_instr_t *code;
     const charl_stage_t *stages;
     const charl_value_t *values;
-    const int32_t *slot_sizes;
+    const charl_slot_t *slot_sizes;
     char *registers;
     char **at;             /* a value's address now */
     charl_place_t *places; /* one an access */
@@ -21,10 +21,10 @@ typedef struct charl_run_t {
     int64_t *extents;      /* of the outer axes */
     int64_t *indices;      /* of the outer axes */
     char **slots;
-    int64_t inner, columns;
-    int64_t first, last;     /* of the inner axis: [first, last) */
-    int64_t row, column;     /* where the present block begins */
-    int64_t nrows, ncolumns; /* what it covers; its elements lie row by row */
+    int64_t inner, columns, together; /* the last: units of one block, at most */
+    int64_t first, last;              /* of the inner axis: [first, last) */
+    int64_t row, column;              /* where the present block begins */
+    int64_t nrows, ncolumns;          /* what it covers; its elements lie row by row */
 } charl_run_t;
 
 static inline int64_t charl_least(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -92,7 +92,8 @@ class Encoder:
         self.kernel = kernel
         self.contract = isinstance(kernel, Contract)
         self.row = not self.contract and kernel.order == "row"
-        self.column = not self.contract and kernel.order == "column"
+        # whether a block is never more than one row; otherwise short rows go together
+        self.alone = self.row and (not kernel.outer or kernel.block is not None)
         self.stages = (Stage(True, kernel.epilogue),) if self.contract else kernel.stages
         self.instrs = [i for stage in self.stages for i in stage.body]
         self.level: list[int] = []
@@ -129,7 +130,9 @@ class Encoder:
             n = len(self.kernel.outer)
             along = strides[n] if len(strides) > n else 0
             outer, sr, sc = (
-                (strides[:n], 0, along) if self.row else (strides[: n - 1], along, strides[n - 1])
+                (strides[:n], strides[n - 1] if n else 0, along)
+                if self.row
+                else (strides[: n - 1], along, strides[n - 1])
             )
         record = (arg, size, *(self.int(n) for n in (offset, sr, sc, *outer)))
         return self.accesses.setdefault((role, record), len(self.accesses))
@@ -150,7 +153,7 @@ class Encoder:
         return BY_SHORT[self.instrs[value].dtype].itemsize
 
     def row_bytes(self, value: int) -> int:
-        return self.size(value) * (UNIT if self.column else 1)
+        return self.size(value) * (1 if self.contract or self.alone else UNIT)
 
     def along(self, access: Access) -> Int:
         """The stride of an access along the inner axis."""
@@ -291,7 +294,7 @@ class Encoder:
 
     def reduce(self, v: int, args: tuple[int, ...], section: Section) -> None:
         fold = self.fold(self.instrs[v])
-        lanes = LANES if self.row else 2 * UNIT
+        lanes = LANES if self.alone else UNIT if self.row else 2 * UNIT
         state = self.new(self.registers.lasting(lanes * self.size(v)))
         self.places[v] = self.registers.lasting(self.row_bytes(v))
         section.init.append(Record("start", state, (), fold))
@@ -310,13 +313,13 @@ class Encoder:
                 if op == "keep"
                 else Record("out", v, (), self.memory(where))
             )
-            nowhere = nowhere or op == "keep" or (self.row and self.along(where) == 1)
+            nowhere = nowhere or op == "keep" or (self.alone and self.along(where) == 1)
         if not nowhere:
             dying = self.overwritable(v, args, last, live)
             live[v] = self.registers.take(UNIT * self.size(v)) if dying is None else live.pop(dying)
             self.places[v] = live[v]
         if instr.op == "scan":
-            state = self.new(self.registers.lasting((LANES if self.row else UNIT) * self.size(v)))
+            state = self.new(self.registers.lasting((LANES if self.alone else UNIT) * self.size(v)))
             section.init.append(Record("start", state, (), self.fold(instr)))
             code.append(Record("scan", v, (*args, state), self.fold(instr)))
         else:
@@ -324,7 +327,7 @@ class Encoder:
 
     def always_alias(self, instr: Instr) -> bool:
         """Whether a load is the buffer's memory at every launch."""
-        if instr.op != "load" or instr.args or not self.row:
+        if instr.op != "load" or instr.args or not self.alone:
             return False
         return self.along(instr.attr) == 1 and not self.writable(instr.attr.arg)
 
@@ -351,7 +354,8 @@ class Encoder:
             if instr.op not in ("store", "keep") or instr.args[0] in found:
                 continue
             if instr.op == "store":
-                column = instr.attr.strides[len(self.kernel.outer) - 1 if self.column else -1]
+                across = -1 if self.row or self.contract else len(self.kernel.outer) - 1
+                column = instr.attr.strides[across]
                 others = [w for w in touched[instr.attr.arg] if w != u]
                 stored = any(self.instrs[w].op == "store" or w > instr.args[0] for w in others)
                 if stored or not (isinstance(column, P) or column == 1):
@@ -391,8 +395,13 @@ class Encoder:
             inner=ONE if kernel.inner is None else self.int(kernel.inner.extent),
             columns=ONE if self.row else self.int(kernel.outer[-1].extent),
             outer=[self.int(axis.extent) for axis in walked],
-            slots=[BY_SHORT[slot].itemsize for slot in kernel.slots],
+            slots=[self.slot(BY_SHORT[slot].itemsize) for slot in kernel.slots],
         )
+
+    def slot(self, size: int) -> tuple[int, int]:
+        """A slot's element size, and the register that holds it where short rows go together."""
+        short = self.row and not self.alone
+        return size, self.new(self.registers.lasting(UNIT * size) if short else None)
 
     def assemble(self) -> Encoded:
         program = self.program()

@@ -78,7 +78,7 @@ class Program:
     params: int = 0
     buffers: int = 0
     outer: list[int] = field(default_factory=list)
-    slots: list[int] = field(default_factory=list)  # bytes of an element
+    slots: list[tuple[int, int]] = field(default_factory=list)  # bytes of an element, a register
     consts: list[int] = field(default_factory=list)
     launch: list[Record] = field(default_factory=list)
     launch_splats: list[Record] = field(default_factory=list)
@@ -104,7 +104,7 @@ class Program:
             _pack("i", self.accesses),
             _pack("i", self.registers),
             _pack("i", [self.outer]),
-            _pack("i", [self.slots]),
+            _pack("i", self.slots),
         ]
         starts, end = [], HEADER.size
         for part in parts:

@@ -31,14 +31,16 @@ class Maker:
     def __init__(self, seed):
         self.rng = rng = np.random.default_rng(seed)
         self.order = str(rng.choice(["row", "column"]))
-        self.outer = [int(rng.choice([1, 2, 3, 40])) for _ in range(rng.integers(0, 3))]
+        self.outer = [int(rng.choice([1, 2, 3, 40, 200])) for _ in range(rng.integers(0, 3))]
         if self.order == "column":
             self.outer = [int(rng.choice([1, 2])), int(rng.choice([1, 3, 40, 130, 257, 300]))][
                 -max(1, len(self.outer)) :
             ]
         self.inner = int(
-            rng.choice([1, 2, 31, 33, 70] if self.outer else [1, 40, 1024, 1025, 2100])
+            rng.choice([1, 2, 3, 10, 31, 33, 70, 600] if self.outer else [1, 40, 1024, 1025, 2100])
         )
+        if np.prod(self.outer) * self.inner > 10_000:
+            self.inner = 3
         self.extents = [*self.outer, self.inner]
         self.params, self.args, self.arrays, self.slots = list(self.extents), [], [], []
         self.values, self.stages, self.kept = [], [], []  # values: (dtype, stage or "row", ready)
