@@ -316,7 +316,7 @@ cdef tuple _EMPTY = ()
 cdef int _donate(state_t *s) except -1:
     """Marks the updates that may overwrite their base, whose value nothing else can see any more.
 
-    A base that is a value must be referred to by this walk's Nodes alone, and by none that stays pending and is held
+    A base must be referred to by this walk's Nodes alone, and be no source of one that stays pending and is held
     elsewhere: that one would read the overwritten value later.
     """
     cdef uint64_t *reach = <uint64_t *>malloc(s.count * sizeof(uint64_t))
@@ -326,33 +326,36 @@ cdef int _donate(state_t *s) except -1:
     cdef uint64_t bad = 0
     cdef PyObject *base
     cdef Node node
-    cdef bint alone
+    cdef bint held = False
     try:
         if reach == NULL or bases == NULL:
             raise MemoryError("charl.engine: no memory for a walk")
         for i in range(s.count):
             reach[i] = 0
+            held = held or _stays(s.order[i])
         for i in range(s.count):
             node = <Node>s.order[i]
             if node.op != graph.UPDATE or node.value is not None:
                 continue
             base = PyTuple_GET_ITEM(node.src, 0)
-            alone = Py_REFCNT(base) == (<Node>base).edges
-            if (<Node>base).value is None:
-                if alone and (<Node>base).wanted != _epoch:
-                    s.key[s.headers[i]] |= <int64_t>DONATE << 24
-            elif alone and candidates < 64 and _nesting == 1 and _owned(<PyObject *>(<Node>base).value):
+            if Py_REFCNT(base) != (<Node>base).edges or (<Node>base).wanted == _epoch:
+                continue
+            if (<Node>base).value is not None and (_nesting > 1 or not _owned(<PyObject *>(<Node>base).value)):
+                continue
+            if not held:
+                s.key[s.headers[i]] |= <int64_t>DONATE << 24
+            elif candidates < 64:
                 bases[candidates] = <PyObject *>node
                 reach[(<Node>base).index] |= <uint64_t>1 << candidates
                 candidates += 1
-        for i in range(s.count):
+        for i in range(s.count if candidates else 0):
             node = <Node>s.order[i]
             if node.value is None:
                 for k in range(PyTuple_GET_SIZE(node.src)):
                     reach[i] |= reach[(<Node>PyTuple_GET_ITEM(node.src, k)).index]
                 if node.wanted == _epoch:
                     reach[i] = 0
-                elif Py_REFCNT(s.order[i]) - 1 > node.edges:  # `node` here is one reference
+                elif _stays(s.order[i]):
                     bad |= reach[i]
         for b in range(candidates):
             if not bad >> b & 1:
@@ -361,6 +364,11 @@ cdef int _donate(state_t *s) except -1:
         free(reach)
         free(bases)
     return 0
+
+
+cdef inline bint _stays(PyObject *node) noexcept:
+    """Whether a Node of the walk stays pending and something beside the walk's Nodes holds it."""
+    return (<Node>node).value is None and (<Node>node).wanted != _epoch and Py_REFCNT(node) > (<Node>node).edges
 
 
 cdef inline bint _owned(PyObject *value) noexcept:
@@ -833,10 +841,22 @@ cdef int bound_pending(Node node) except -1:
     return 0
 
 
-cdef Buffer buffer_of(Node node):
-    """The Buffer of node's value, computed now if need be."""
+cdef void *memory_of(Node node) except NULL:
+    """Where node's value is, computed now if need be. Never NULL."""
     realize(node)
-    return <Buffer>node.value
+    return (<Buffer>node.value).data
+
+
+cdef object holder_of(Node node):
+    """What keeps the memory of a realized Node: an object to hold on to."""
+    return node.value
+
+
+cdef Node leaf_again(int dtype, tuple shape, object holder, void *data, int64_t nbytes):
+    """A leaf on the whole memory of a holder that left the engine earlier; None if holder is something else."""
+    if isinstance(holder, Buffer) and (<Buffer>holder).data == data and (<Buffer>holder).nbytes == <size_t>nbytes:
+        return graph.new_leaf(dtype, shape, holder)
+    return None
 
 
 cdef Node leaf_copy(int dtype, tuple shape, const void *data, int64_t nbytes):

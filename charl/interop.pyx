@@ -7,8 +7,8 @@ from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uintptr_t
 
 from charl.core cimport infer
-from charl.engine cimport Buffer, buffer_of, leaf_borrow, leaf_copy
-from charl.graph.node cimport Node, new_leaf
+from charl.engine cimport holder_of, leaf_again, leaf_borrow, leaf_copy, memory_of
+from charl.graph.node cimport Node
 
 import numpy
 
@@ -61,26 +61,29 @@ cdef int code_of(descr) except -1:
     return code
 
 
-cdef cnp.ndarray _over(Buffer buffer, int dtype, tuple shape, int flags):
-    """An ndarray on a Buffer's memory, which it keeps alive."""
+cdef cnp.ndarray _over(Node node, int flags):
+    """An ndarray on the memory of node's value, which it keeps alive."""
     cdef cnp.npy_intp dims[64]
+    cdef tuple shape = node.shape
     cdef int k, ndim = len(shape)
-    cdef cnp.dtype descr = descr_of(dtype)
+    cdef void *data = memory_of(node)
+    cdef object holder = holder_of(node)
+    cdef cnp.dtype descr = descr_of(node.dtype)
     cdef cnp.ndarray array
     if ndim > 64:
         raise ValueError(f"numpy: {ndim} dimensions, NumPy has at most 64")
     for k in range(ndim):
         dims[k] = shape[k]
     Py_INCREF(descr)
-    array = PyArray_NewFromDescr(cnp.ndarray, descr, ndim, dims, NULL, buffer.data, flags, NULL)
-    Py_INCREF(buffer)
-    PyArray_SetBaseObject(array, buffer)
+    array = PyArray_NewFromDescr(cnp.ndarray, descr, ndim, dims, NULL, data, flags, NULL)
+    Py_INCREF(holder)
+    PyArray_SetBaseObject(array, holder)
     return array
 
 
 cdef object to_ndarray(Node node):
     """A read-only snapshot of node's value, without a copy; later writes make values elsewhere."""
-    return _over(buffer_of(node), node.dtype, node.shape, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED)
+    return _over(node, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED)
 
 
 cdef Node from_ndarray(object given, object copy):
@@ -102,16 +105,14 @@ cdef Node from_ndarray(object given, object copy):
             "it must be C-contiguous, aligned and in native byte order"
         )
     if copy is False or (copy is None and plain and not cnp.PyArray_ISWRITEABLE(array)):
-        if isinstance(given.base, Buffer) and (<Buffer>given.base).data == cnp.PyArray_DATA(array):
-            if (<Buffer>given.base).nbytes == <size_t>nbytes:
-                return new_leaf(dtype, shape, given.base)  # a snapshot of ours comes back
+        node = leaf_again(dtype, shape, given.base, cnp.PyArray_DATA(array), nbytes)
+        if node is not None:  # a snapshot of ours comes back
+            return node
         return leaf_borrow(dtype, shape, cnp.PyArray_DATA(array), nbytes, array)
     if plain:
         return leaf_copy(dtype, shape, cnp.PyArray_DATA(array), nbytes)
     node = leaf_copy(dtype, shape, NULL, nbytes)
-    PyArray_CopyInto(
-        _over(<Buffer>node.value, dtype, shape, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE), array
-    )
+    PyArray_CopyInto(_over(node, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE), array)
     return node
 
 
