@@ -16,16 +16,16 @@ typedef struct charl_error_t {
 
 /* One launch. Offsets are read by generated code: codegen/llvm.py states them again and a test compares. */
 typedef struct charl_launch_t {
-    void **buffers;         /*  0: one pointer an argument */
-    const int64_t *params;  /*  8: extents, strides, offsets in elements; scalars as bit patterns */
-    char *scratch;          /* 16: this thread's scratch, 64-byte aligned */
-    const void *code;       /* 24: the interpreter's bytecode, NULL for machine code */
-    charl_error_t error;    /* 32: filled in before a kernel returns CHARL_EINDEX */
-    int64_t scratch_bytes;  /* 56: of one thread */
-    int32_t abi;            /* 64: CHARL_ABI */
-    int32_t thread;         /* 68 */
-    int32_t nthreads;       /* 72 */
-    int32_t reserved;       /* 76 */
+    void **buffers;        /*  0: one pointer an argument */
+    const int64_t *params; /*  8: extents, strides, offsets in elements; scalars as bit patterns */
+    char *scratch;         /* 16: this thread's scratch, 64-byte aligned */
+    const void *code;      /* 24: the interpreter's bytecode, NULL for machine code */
+    charl_error_t error;   /* 32: filled in before a kernel returns CHARL_EINDEX */
+    int64_t scratch_bytes; /* 56: of one thread */
+    int32_t abi;           /* 64: CHARL_ABI */
+    int32_t thread;        /* 68 */
+    int32_t nthreads;      /* 72 */
+    int32_t reserved;      /* 76 */
 } charl_launch_t;
 
 /* Runs units [begin, end). Returns 0 or a CHARL_E code. */

@@ -131,7 +131,9 @@ static slab_t *add_slab(unsigned k) {
 
 /* The next block of a slab, or NULL where it has no room. */
 static block_t *carve(slab_t *slab, unsigned k) {
-    if (!slab || (slab->carved + 1) * class_spacing(k) + (k < SMALL_CLASSES ? VECTOR : 0) > slab->bytes) return NULL;
+    if (!slab ||
+        (slab->carved + 1) * class_spacing(k) + (k < SMALL_CLASSES ? VECTOR : 0) > slab->bytes)
+        return NULL;
     block_t *block = (block_t *)(slab->start + slab->carved++ * class_spacing(k));
     charl_store.held += class_bytes(k);
     CHARL_UNPOISON(block, sizeof *block);
