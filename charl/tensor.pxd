@@ -7,6 +7,7 @@ cdef class View:
     cdef Tensor base        # the root whose value the view shows a part of
     cdef tuple shape
     cdef tuple strides      # in elements of the base, as NumPy would have them
+    cdef int64_t offset     # of the view's first element
     cdef tuple steps        # base -> view: (op, shape, attrs, sizes) each
     cdef Node node          # the view's realized Node, while `seen` is the base's version
     cdef int64_t seen

@@ -10,7 +10,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from cpython.tuple cimport PyTuple_GET_SIZE
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -31,8 +31,6 @@ from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 
 import builtins
-import copy as copy_module
-import operator
 import sys
 import types
 
@@ -40,8 +38,6 @@ import numpy
 
 from charl import indexing as advanced
 from charl.core import dtypes, shapes
-from charl.core.infer import result_dtype
-from charl.indexing import user_site
 from charl.ops.table import OPS
 
 cdef list _DTYPES = list(dtypes.ALL)
@@ -145,7 +141,10 @@ cdef int _write(Tensor tensor, Node value) except -1:
     if 0 in value.shape:  # nothing is written
         return 0
     attrs, sizes = [], []
-    for op, shape, permutation, numbers in tensor.view.steps:
+    if _is_tangled(tensor.view.steps):
+        attrs.append(("strided", len(tensor.view.shape)))
+        sizes = [tensor.view.offset, *tensor.view.strides, *tensor.view.shape]
+    for op, shape, permutation, numbers in () if attrs else tensor.view.steps:
         if op == graph.SLICE:
             attrs.append(("slice", len(shape)))
             sizes.extend(numbers)
@@ -162,12 +161,22 @@ cdef int _write(Tensor tensor, Node value) except -1:
     )
 
 
-cdef Tensor _viewed(Tensor tensor, tuple shape, tuple strides, tuple steps):
+cdef bint _is_tangled(tuple steps) except -1:
+    """Whether a reshape of more than unit axes follows another movement: strides say it better."""
+    cdef Py_ssize_t k
+    for k in range(1, len(steps)):
+        if steps[k][0] == graph.RESHAPE:
+            if [n for n in steps[k][1] if n != 1] != [n for n in steps[k - 1][1] if n != 1]:
+                return True
+    return False
+
+
+cdef Tensor _viewed(Tensor tensor, tuple shape, tuple strides, tuple steps, int64_t offset):
     """A Tensor that shows a part of tensor's root."""
     cdef View view = View.__new__(View)
     cdef Tensor made = Tensor.__new__(Tensor)
     view.base = tensor if tensor.view is None else tensor.view.base
-    view.shape, view.strides, view.steps = shape, strides, steps
+    view.shape, view.strides, view.steps, view.offset = shape, strides, steps, offset
     made.view = view
     return made
 
@@ -180,23 +189,37 @@ cdef inline tuple _strides(Tensor tensor):
     return shapes.c_strides(tensor.node.shape) if tensor.view is None else tensor.view.strides
 
 
-cdef Tensor _view(Tensor tensor, int op, tuple shape, object attrs, tuple sizes, tuple strides):
-    """A view of tensor by one more movement; slices of slices are one slice."""
+cdef inline int64_t _offset(Tensor tensor):
+    return 0 if tensor.view is None else tensor.view.offset
+
+
+cdef Tensor _view(Tensor tensor, int op, tuple shape, object attrs, tuple sizes, tuple strides, int64_t offset):
+    """A view of tensor by one more movement; it and a last one of its kind are made one."""
     cdef tuple steps = _steps(tensor)
     cdef Py_ssize_t n = len(shape), k, last = len(steps) - 1
-    if op == graph.SLICE and last >= 0 and steps[last][0] == graph.SLICE:
+    if last < 0 or steps[last][0] != op:
+        pass
+    elif op == graph.RESHAPE:
+        steps = steps[:last]
+    elif op == graph.PERMUTE:
+        attrs = tuple([steps[last][2][k] for k in attrs])
+        steps = steps[:last]
+    else:
         before = steps[last][3]
         starts = [before[k] + before[n + k] * sizes[k] if shape[k] else 0 for k in range(n)]
         paces = [before[n + k] * sizes[n + k] if shape[k] > 1 else 1 for k in range(n)]
         sizes = tuple(starts + paces)
         steps = steps[:last]
-    return _viewed(tensor, shape, strides, steps + ((op, shape, attrs, sizes),))
+    return _viewed(tensor, shape, strides, steps + ((op, shape, attrs, sizes),), offset)
 
 
 cdef Tensor _sliced(Tensor tensor, tuple sizes, tuple shape):
     cdef Py_ssize_t n = len(shape), k
     cdef tuple strides = _strides(tensor)
-    return _view(tensor, graph.SLICE, shape, None, sizes, tuple([strides[k] * sizes[n + k] for k in range(n)]))
+    cdef int64_t offset = _offset(tensor)
+    for k in range(n):
+        offset += <int64_t>strides[k] * <int64_t>sizes[k]
+    return _view(tensor, graph.SLICE, shape, None, sizes, tuple([strides[k] * sizes[n + k] for k in range(n)]), offset)
 
 
 def wrap(Node node not None):
@@ -214,20 +237,20 @@ def view_reshape(Tensor x not None, tuple shape, copy=None):
 
     copy=False raises ValueError where a copy would be needed.
     """
-    cdef tuple here = x.get_shape(), strides
+    cdef tuple here = x.get_shape()
     found = shapes.reshape_strides(here, _strides(x), shape)
     if found is None:
         if copy is False:
             raise ValueError("reshape: unable to avoid creating a copy while reshaping")
         return wrapped(graph.make(graph.RESHAPE, x.get_dtype(), shape, (current(x),)))
-    return _view(x, graph.RESHAPE, shape, None, (), found)
+    return _view(x, graph.RESHAPE, shape, None, (), found, _offset(x))
 
 
 def view_permute(Tensor x not None, tuple perm):
     """x with axes in the order perm: a view."""
     cdef tuple shape = x.get_shape(), strides = _strides(x)
     return _view(
-        x, graph.PERMUTE, tuple([shape[p] for p in perm]), perm, (), tuple([strides[p] for p in perm])
+        x, graph.PERMUTE, tuple([shape[p] for p in perm]), perm, (), tuple([strides[p] for p in perm]), _offset(x)
     )
 
 
@@ -684,7 +707,7 @@ cdef class Tensor:
             part = _sliced(self, sizes, sliced)
         if result != sliced:
             return view_reshape(part, result)
-        return part if part is not self else _viewed(self, shape, _strides(self), _steps(self))
+        return part if part is not self else _viewed(self, shape, _strides(self), _steps(self), _offset(self))
 
     def __setitem__(self, index, value):
         cdef tuple shape = self.get_shape(), found = indexing.basic(index, shape)
@@ -693,7 +716,7 @@ cdef class Tensor:
         if found is None:
             _scatter(self, index, value)
             return
-        sizes, sliced, result, all_ints = found
+        sizes, sliced, result, _ = found
         if sliced != shape or sizes != (0,) * len(shape) + (1,) * len(shape):
             part = _sliced(self, sizes, sliced)
         node = _fit(_stored(value, dtype), result, "setitem")
@@ -752,7 +775,8 @@ cdef class Tensor:
             raise ValueError(
                 "The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()"
                 if size
-                else "The truth value of an empty array is ambiguous. Use `array.size > 0` to check that it is not empty."
+                else "The truth value of an empty array is ambiguous. Use `array.size > 0` to check "
+                "that it is not empty."
             )
         return builtins.bool(_scalar(self))
 

@@ -19,7 +19,10 @@ matmul      (a, b)      (..., m, k) x (..., k, n), batch axes broadcast
 cumsum cumprod  (x,)    attrs: axis; inclusive
 gather      (x, index)  attrs: axis; index int64 in 0..extent-1
 wrap_index  (index,)    sizes: (extent,); site: the user's line, named by the IndexError
-update      (base, value)  base with the view that attrs and sizes describe replaced by value
+update      (base, value)  base with the view that attrs and sizes describe replaced by value. attrs: the
+                           movements that lead from base to the view, ("slice", ndim) | ("permute", perm) |
+                           ("reshape", ndim of the result), or ("strided", ndim) alone; sizes: their numbers (slice:
+                           starts, steps, shape; reshape: shape; strided: offset, strides, shape, in elements)
 """
 
 cimport cython
@@ -27,7 +30,7 @@ from cpython.object cimport PyObject
 from cpython.pystate cimport PyThreadState_Get
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 from libc.stdlib cimport realloc
 
 from charl.core cimport infer
@@ -77,7 +80,6 @@ cdef class Node:
         global _draining, _dead_count, _dead, _dead_capacity
         cdef PyObject *sources = <PyObject *>self.src
         cdef PyObject **grown
-        cdef object first
         if self.flags & ORPHAN:
             _count_orphan(self, -1)
         if sources == <PyObject *>_EMPTY or sources == <PyObject *>None or Py_REFCNT(sources) > 1:
@@ -263,7 +265,7 @@ cdef void settle(Node node, object value) noexcept:
 
 cdef void forget_sources(Node node) noexcept:
     """Turns a node that has its value into a leaf."""
-    cdef tuple src = node.src
+    cdef tuple src = node.src  # no-cython-lint
     node.op = LEAF
     node.flags &= ORPHAN
     node.attr_id = 0

@@ -75,6 +75,10 @@ def _updated(node: Node) -> str | None:
                 return "update: a slice of another rank"
             shape = tuple(node.sizes[at + 2 * ndim : at + 3 * ndim])
             at += 3 * ndim
+        elif step[0] == "strided":
+            ndim = step[1]
+            shape = tuple(node.sizes[ndim + 1 : 2 * ndim + 1])
+            at += 2 * ndim + 1
         elif step[0] == "permute":
             shape = tuple(shape[p] for p in step[1])
         else:

@@ -204,6 +204,10 @@ class Group:
         outer = set(self.space) - inner
         if not outer <= used or used & inner not in (set(), inner & set(self.space)):
             raise Incompatible
+        if not used <= set(self.extents):
+            raise Incompatible
+        if not product(self.extents[t] for t in used) == product(self.root_shape(root)):
+            raise Incompatible  # a part of it is all that others want
 
     def drain(self) -> None:
         """Passes demands on, from results to sources: a vertex comes after all that use it."""
@@ -367,6 +371,11 @@ class Group:
 
     def view(self, v: Vertex, index: Index) -> Lin:
         """Where an update writes: the position in the base's buffer of a view's element."""
+        if v.attrs[0][0] == "strided":  # type: ignore[index]
+            position = Lin(v.sizes[0], {})
+            for e, stride in zip(index, v.sizes[1:]):
+                position = position + e.scale(stride)
+            return position
         shapes, rest, steps = [self.graph.shape(v.src[0])], list(v.sizes), []
         for name, what in v.attrs:  # type: ignore[union-attr]
             if name == "permute":
