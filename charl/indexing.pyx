@@ -20,7 +20,8 @@ _CODE = {name: OPS[name].code for name in (
 _I64 = dtypes.int64.code
 _HERE = str(Path(__file__).parent)
 _ADVICE = (
-    "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean arrays are valid indices"
+    "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean "
+    "arrays are valid indices"
 )
 
 
@@ -83,7 +84,7 @@ cdef tuple basic(object index, tuple shape):
             ints = False
         elif item is Ellipsis:
             ints = False
-            for k in range(max(ndim - count, 0)):
+            for _ in range(max(ndim - count, 0)):
                 starts.append(0)
                 steps.append(1)
                 sliced.append(shape[axis])
@@ -140,7 +141,9 @@ class Advanced:
     """
 
     def __init__(self, index, shape, node_of, is_tensor):
-        """node_of(tensor) -> Node, is_tensor(x) -> bool: this file knows no Tensor. Masks are realized by the caller."""
+        """node_of(tensor) -> Node, is_tensor(x) -> bool: this file knows no Tensor.
+        Masks are realized by the caller.
+        """
         entries = []
         consumed = 0
         for item in index if isinstance(index, tuple) else (index,):

@@ -10,7 +10,8 @@ import math
 
 from charl.api import build as b
 from charl.core import dtypes
-from charl.tensor import user_site, wrap
+from charl.indexing import user_site
+from charl.tensor import wrap
 
 
 def _index(x, function):

@@ -8,8 +8,6 @@ Promotion is core/dtypes.py's table; what an op accepts and returns is told once
 from cpython.bool cimport PyBool_Check
 from cpython.float cimport PyFloat_CheckExact, PyFloat_AS_DOUBLE
 from cpython.long cimport PyLong_AsLongLong, PyLong_AsUnsignedLongLong, PyLong_CheckExact
-from cpython.long cimport PyLong_AsDouble
-from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport fabs, frexp, isinf, isnan, ldexp, rint, signbit
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint32_t, uint64_t

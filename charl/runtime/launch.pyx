@@ -1,14 +1,14 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 """Program, a kernel's artefacts, and Plan, the ordered launches of one realization, replayed in C.
 
-The engine walks a Plan's steps: before step k it allocates the slots of that step's alloc run, after it commits those of
-its commit run and frees those of its free run. `Plan.step` does one launch. All of this happens under the engine lock.
+The engine walks a Plan's steps: before step k it allocates the slots of that step's alloc run, after it commits
+those of its commit run and frees those of its free run. `Plan.step` does one launch. All of this happens
+under the engine lock.
 """
 
 cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int32_t, int64_t, uintptr_t
-from libc.string cimport memset
 
 from charl.runtime.abi cimport CHARL_ABI, CHARL_ENOMEM, charl_error_t, charl_kernel_t, charl_launch_t
 from charl.runtime.pool cimport pool_alloc, pool_free
@@ -77,7 +77,7 @@ cdef class Program:
 
     def machine(self, address, owner, int tier):
         """Machine code takes over at the next launch. `owner` keeps it mapped."""
-        old = self.machine_owner  # dropped when no launch can be running it: on return
+        old = self.machine_owner  # no-cython-lint: dropped when no launch can be running it: on return
         self.machine_fn = <charl_kernel_t><uintptr_t>address
         self.machine_owner = owner
         self.tier = tier
@@ -108,7 +108,7 @@ cdef class Plan:
     """
 
     def __init__(self, list steps, list slots, int nnodes):
-        cdef int k, j, root, count = 0, total, kind, alias
+        cdef int k, j, root, count = 0, kind, alias
         cdef Py_ssize_t bytes_needed
         cdef char *at
         self.nsteps, self.nslots, self.nnodes = len(steps), len(slots), nnodes
@@ -251,7 +251,7 @@ cdef class Plan:
                 code = parallel(fn, &launch, st.units, threads)
             charl_fp_leave(fp)
         else:
-            owner = program.machine_owner  # a faster tier may take its place meanwhile
+            owner = program.machine_owner  # no-cython-lint: a faster tier may take its place meanwhile
             with nogil:
                 fp = charl_fp_enter()
                 if threads == 1:
