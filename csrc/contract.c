@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "clones.h"
-#include "interp.h"
+#include "interp_run.h"
 
-enum { ROWS = 4, PANEL = 32 }; /* sums held in registers */
+enum { ROWS = 4, PANEL = 32, RUN = 16 }; /* ROWS x PANEL sums are held in registers */
 
 #define T float
 #define FMA fmaf

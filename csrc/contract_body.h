@@ -2,21 +2,23 @@
    FMA. No include guard. */
 
 /* Puts rhs rows [from, from + depth) into panels [depth][PANEL]; the last one is filled up with
-   zeros. */
+   zeros. Columns are read a RUN at a time: each line of memory is then touched once. */
 static void NAME(pack)(const charl_contract_t *c, int64_t from, int64_t depth) {
     T *restrict to = c->pack;
     const T *rhs = (const T *)c->rhs + from * c->rhs_depth;
-    for (int64_t j = 0; j < c->columns; j += PANEL) {
-        int64_t width = c->columns - j < PANEL ? c->columns - j : PANEL;
-        for (int64_t p = 0; p < depth; p++, to += PANEL) {
-            const T *row = rhs + p * c->rhs_depth + j * c->rhs_column;
-            if (c->rhs_column == 1 && width == PANEL) {
-                memcpy(to, row, PANEL * sizeof(T));
-                continue;
-            }
-            for (int64_t l = 0; l < width; l++) to[l] = row[l * c->rhs_column];
-            for (int64_t l = width; l < PANEL; l++) to[l] = 0;
+    int64_t step = c->rhs_depth, across = c->rhs_column;
+    for (int64_t j = 0; j < c->columns; j += PANEL, to += PANEL * depth, rhs += PANEL * across) {
+        int64_t width = charl_least(PANEL, c->columns - j);
+        if (across == 1 && width == PANEL) {
+            for (int64_t p = 0; p < depth; p++)
+                memcpy(to + p * PANEL, rhs + p * step, PANEL * sizeof(T));
+            continue;
         }
+        if (width < PANEL) memset(to, 0, PANEL * depth * sizeof(T));
+        for (int64_t p0 = 0; p0 < depth; p0 += RUN)
+            for (int64_t l = 0; l < width; l++)
+                for (int64_t p = p0; p < charl_least(p0 + RUN, depth); p++)
+                    to[p * PANEL + l] = rhs[p * step + l * across];
     }
 }
 
