@@ -10,7 +10,6 @@ with the lock held and may realize again on the same thread: each depth of nesti
 run neither overwrites values in place nor drops sources that the outer one may still use.
 """
 
-cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from cpython.pythread cimport (
@@ -47,8 +46,9 @@ from charl.graph import printer, verify
 from charl.runtime.launch import counts as launch_counts
 from charl.runtime.launch import set_parallel_work
 from charl.runtime.pool import set_limit
-from charl.runtime.pool import stats as memory_stats
-from charl.runtime.threads import default_num_threads, num_threads, set_num_threads
+from charl.runtime.pool import stats as memory_stats  # no-cython-lint: the api's
+from charl.runtime.threads import default_num_threads, set_num_threads
+from charl.runtime.threads import num_threads  # no-cython-lint: the api's
 from charl.schedule import plan as schedule_plan
 
 cdef extern from "Python.h":
@@ -513,7 +513,6 @@ cdef tuple _structure(state_t *s):
 cdef Plan _miss(state_t *s):
     """A plan for a signature that has none."""
     global _structure_hits
-    cdef Node node
     cdef Py_ssize_t i
     cdef list nodes, flags, steps, slots
     key, sizes = _structure(s)
@@ -525,7 +524,7 @@ cdef Plan _miss(state_t *s):
             _structures.popitem(last=False)
     else:
         _structures.move_to_end(key)
-    for schedule, programs in known:
+    for schedule, programs in known:  # no-cython-lint: read after the loop
         bound = schedule.bind(sizes)
         if bound is not None:
             _structure_hits += 1

@@ -4,13 +4,11 @@
 cimport numpy as cnp
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t
 
 from charl.core cimport infer
 from charl.engine cimport holder_of, leaf_again, leaf_borrow, leaf_copy, memory_of
 from charl.graph.node cimport Node
-
-import numpy
 
 from charl.core import dtypes
 
