@@ -212,7 +212,10 @@ def steps():
         st.tuples(st.just("last"), cut),
         st.just(("T",)),
         st.just(("new",)),
-        st.tuples(st.just("reshape"), st.sampled_from([(-1,), (2, -1), (-1, 3), (2, 2, -1), (3, -1), (-1, 4), (4, -1)])),
+        st.tuples(
+            st.just("reshape"),
+            st.sampled_from([(-1,), (2, -1), (-1, 3), (2, 2, -1), (3, -1), (-1, 4), (4, -1)]),
+        ),
         st.tuples(st.just("pick"), st.integers(0, 3)),
     )
 
