@@ -1,8 +1,8 @@
 """Kernels in row order: vectors along the inner axis; outer indices are units.
 
 A row's sum has LANES lanes whatever the width: where the width is less, the lanes' sums lie in
-memory. The lanes are added up by a fixed tree. A kernel without outer axes and folds is cut into units
-along the inner axis.
+memory. The lanes are added up by a fixed tree. A kernel without outer axes and folds is cut into
+units along the inner axis.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ class Rows(Loops):
 
     def units(self, code: Code) -> None:
         kernel = self.kernel
-        if not kernel.outer and kernel.inner is not None and all(map(_folds_nothing, kernel.stages)):
+        if (
+            not kernel.outer
+            and kernel.inner is not None
+            and all(map(_folds_nothing, kernel.stages))
+        ):
             self._flat(code)
             return
         some = code.op("icmp slt i64 %begin, %end")
