@@ -102,7 +102,11 @@ class World:
         return [self.put(value if self.numpy else self.xp.asarray(value))]
 
     def do_map(self, name, *operands):
-        return [self.result(self.function(name)(*map(self.operand, operands)))]
+        operands = [self.operand(operand) for operand in operands]
+        if self.numpy and any(getattr(x, "dtype", None) == oracle.BFLOAT16 for x in operands):
+            # beside a 0-d bfloat16, NumPy's scalars are not weak
+            operands = [np.asarray(x).astype(oracle.BFLOAT16) for x in operands]
+        return [self.result(self.function(name)(*operands))]
 
     def do_where(self, c, x, y):
         return [self.result(self.xp.where(self.operand(c), self.operand(x), self.operand(y)))]
@@ -327,10 +331,17 @@ class Draw:
         return getattr(self, "step_" + name)(x, self.world.vars[x])
 
     def step_map1(self, x, v):
-        self.add("map", self.one(EXACT1 + ROUNDED1 if oracle.is_float(v.dtype) else EXACT1[:8]), x)
+        names = EXACT1 + ROUNDED1 if oracle.is_float(v.dtype) else EXACT1[:8]
+        if v.dtype == oracle.BFLOAT16:  # whose sign of -0.0 is -0.0 in ml_dtypes
+            names = tuple(n for n in names if n != "sign")
+        if v.dtype == bool:  # whose square and sign are NumPy's int8 or none
+            names = ("abs", "floor", "sqrt", "isnan", "logical_not")
+        self.add("map", self.one(names), x)
 
     def step_map2(self, x, v):
         names = EXACT2 * 2 + (ROUNDED2 if oracle.is_float(v.dtype) else INTEGER2)
+        if v.dtype == bool:  # NumPy's quotients and shifts of bools are int8, charl has none
+            names = tuple(n for n in names if n not in ("floor_divide", "remainder", *INTEGER2[3:]))
         y = self.partner(x)
         pair = (x, y) if self.one((True, True, False)) else (y, x)
         self.add("map", self.one(names), *pair)
@@ -342,6 +353,8 @@ class Draw:
 
     def step_clip(self, x, v):
         low = self.scalar(v)[1]
+        if v.dtype == oracle.BFLOAT16:  # ml_dtypes clips to float32
+            return
         self.add("clip", x, low, low + self.one((0, 1, 5)))
 
     def step_cast(self, x, v):
@@ -368,7 +381,7 @@ class Draw:
                 and w.shape[-2 if w.ndim > 1 else 0] == v.shape[-1]
                 and v.size * w.size < 300000
                 and w.dtype == v.dtype
-                and v.dtype != bool
+                and v.dtype not in (bool, oracle.BFLOAT16)  # ml_dtypes multiplies to float32
             )
         )
         if y is not None:
