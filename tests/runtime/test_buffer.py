@@ -77,7 +77,7 @@ def test_borrowing_says_what_is_wrong():
 
 
 def test_error_says_size_use_limit_and_holders():
-    held = [buffer_new(n * MIB) for n in (40, 3)]
+    held = [buffer_new(n * MIB) for n in (80, 60)]
     used = pool.stats()["in_use"]
     pool.set_limit(used + 10 * MIB)
     with pytest.raises(MemoryError) as error:
@@ -86,7 +86,7 @@ def test_error_says_size_use_limit_and_holders():
     assert "20.0 MiB (20971520 bytes)" in text
     assert f"{pool.readable(used)} in use" in text
     assert f"limit {pool.readable(used + 10 * MIB)}" in text
-    assert "largest live blocks: 40.0 MiB, 3.0 MiB" in text
+    assert "largest live blocks: 80.0 MiB, 60.0 MiB" in text
     assert len(held) == 2
 
 
