@@ -695,7 +695,7 @@ cdef int _climb(Program program, int64_t work) except -1:
         return 0
     if program.state == launch.IDLE:
         if program.tier == 0 or program.launches >= _hot:
-            tiers.submit(program)
+            tiers.submit(program, launch.estimate(program, work, False))
     if program.state == launch.QUEUED and program.tier == 0:
         tiers.wait(program, launch.estimate(program, work, False))
     return 0

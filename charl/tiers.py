@@ -26,7 +26,7 @@ IDLE, QUEUED, FAILED = 0, 1, 2  # Program.state
 QUICK, FULL = 1, 2  # Program.tier
 clock = time.perf_counter_ns
 
-# What a quick compile took, queueing included, as a running mean; the first one also loads LLVM.
+# What a first compile takes, as a running mean; the very first one also loads LLVM.
 _latency_ns = 250e6
 _dumped = 0  # files written into config.dump
 
@@ -37,16 +37,18 @@ def interpret(program: Program) -> None:
     program.interpret(interp.ENTRY, code.address, code.scratch_bytes, code)
 
 
-def submit(program: Program) -> None:
-    """Queues the next tier's compile of an idle Program."""
+def submit(program: Program, interpreted_ns: float) -> None:
+    """Queues the next tier's compile of an idle Program: those that are interpreted longest first."""
     # a contraction compiled quickly runs at a tenth of its speed: it has one tier
     contraction = isinstance(program.kernel, Contract)
     tier = QUICK if program.tier == 0 and not contraction else FULL
-    kernel, started = program.kernel, clock()
+    kernel, started = program.kernel, 0
     held = weakref.ref(program)
     generation = program.generation
 
     def make_text() -> str:
+        nonlocal started
+        started = clock()
         return llvm.emit(kernel, Host(*jit.machine()), ("quick", "full")[tier - 1])
 
     def done(address: int, owner: object) -> None:
@@ -55,15 +57,17 @@ def submit(program: Program) -> None:
         target = held()
         if target is None or target.generation != generation or tier < target.tier:
             return
-        if target.tier == 0:
-            _latency_ns += (clock() - started - _latency_ns) / 4
+        if target.tier == 0 and started:
+            _latency_ns += (clock() - started - _latency_ns) / 2
         target.machine(address, owner, tier)
         target.state, target.job = IDLE, None
 
     if (config.debug >= 4 or config.dump) and jit.available()[0]:
         _show_code(make_text(), ("quick", "full")[tier - 1])
     program.state = QUEUED
-    program.job = jit.submit(program.text, make_text, done, tier=("quick", "full")[tier - 1])
+    priority = 1.0 if program.tier else -interpreted_ns
+    name = ("quick", "full")[tier - 1]
+    program.job = jit.submit(program.text, make_text, done, priority, tier=name)
 
 
 def wait(program: Program, interpreted_ns: float) -> None:
@@ -77,6 +81,7 @@ def wait(program: Program, interpreted_ns: float) -> None:
         if config.backend != "llvm" and config.wait != "always":
             if config.wait == "never" or interpreted_ns < 2 * _latency_ns:
                 return
+        job.hurry()
         job.wait()
     if job.error is not None and program.job is job:
         program.state, program.job, program.error = FAILED, None, job.error

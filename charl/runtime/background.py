@@ -27,12 +27,14 @@ class Job:
         self.cancelled = False
         self._finished = threading.Event()
 
-    def __lt__(self, other: Job) -> bool:
-        return (self.priority, self.number) < (other.priority, other.number)
-
     def cancel(self) -> None:
         """Nobody wants it any more; it is left out if it has not been begun."""
         self.cancelled = True
+
+    def hurry(self) -> None:
+        """Somebody waits for it: it goes ahead of all others."""
+        self.priority = float("-inf")
+        self._worker.inbox.put(self)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits until the task is done, or has failed. Returns False on a timeout of seconds."""
@@ -132,23 +134,25 @@ class Worker:
             self.inbox.put(job)
 
     def _run(self) -> None:
-        heap: list[Job] = []
+        heap: list[tuple[float, int, Job]] = []  # a hurried job is there twice
         inbox = self.inbox
         while True:
             try:
                 item = inbox.get(block=not heap)
             except queue.Empty:
-                self._serve(heapq.heappop(heap))
+                self._serve(heapq.heappop(heap)[2])
                 continue
             if item is None:
                 return
             if isinstance(item, Job):
-                heapq.heappush(heap, item)
+                heapq.heappush(heap, (item.priority, item.number, item))
             else:
                 self.handle(item)
             del item
 
     def _serve(self, job: Job) -> None:
+        if job.finished:
+            return
         error: BaseException | None = None
         try:
             if not job.cancelled:
