@@ -50,7 +50,10 @@ def expression(text: str, *names: str) -> dict[str, Callable]:
     """numexpr's form of an element-wise workload."""
 
     def make(numexpr):
-        return lambda *arrays: numexpr.evaluate(text, dict(zip(names, arrays, strict=True)), {})
+        half = np.float32(0.5)  # a literal would be a float64
+        return lambda *arrays: numexpr.evaluate(
+            text, {"h": half, **dict(zip(names, arrays, strict=True))}, {}
+        )
 
     return {"numexpr": _Late("numexpr", make)} if importlib.util.find_spec("numexpr") else {}
 
@@ -142,9 +145,9 @@ workload(
     run={
         **plain(chain),
         **expression(
-            "exp(-sqrt((exp(-abs(x*y+x))*0.5+y)**2 + 1))"
-            " / (sqrt((exp(-abs(x*y+x))*0.5+y)**2 + 1) + 1)"
-            " + exp(-abs(x*y+x))*0.5",
+            "exp(-sqrt((exp(-abs(x*y+x))*h+y)**2 + 1))"
+            " / (sqrt((exp(-abs(x*y+x))*h+y)**2 + 1) + 1)"
+            " + exp(-abs(x*y+x))*h",
             "x",
             "y",
         ),
