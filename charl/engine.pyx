@@ -39,6 +39,7 @@ import os
 import weakref
 from collections import OrderedDict
 
+from charl import schedule as scheduling
 from charl import tiers
 from charl.core.errors import InternalError
 from charl.core.settings import config
@@ -49,7 +50,6 @@ from charl.runtime.pool import set_limit
 from charl.runtime.pool import stats as memory_stats  # no-cython-lint: the api's
 from charl.runtime.threads import default_num_threads, set_num_threads
 from charl.runtime.threads import num_threads  # no-cython-lint: the api's
-from charl.schedule import plan as schedule_plan
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *)  # cpython.ref's would take a reference first
@@ -536,9 +536,9 @@ cdef Plan _miss(state_t *s):
             verify.verify(nodes)
         if _debug >= 2:
             tiers.show(printer.text(nodes))
-        schedule = schedule_plan.build(nodes, flags)
+        schedule = scheduling.plan.build(nodes, flags)
         if _too_late_to_fail(schedule):
-            schedule = schedule_plan.build(nodes, [f & ~DONATE for f in flags])
+            schedule = scheduling.plan.build(nodes, [f & ~DONATE for f in flags])
         bound = schedule.bind(sizes)
         if bound is None:
             raise InternalError("schedule: its own sizes do not bind", schedule)
@@ -599,6 +599,7 @@ cdef int _run(state_t *s, Plan plan) except -1:
     cdef Buffer buffer
     cdef Program program
     cdef charl_error_t error
+    cdef bint young = False
     if plan.nslots > s.slot_capacity:
         capacity = 2 * plan.nslots
         free(s.memory)
@@ -632,7 +633,9 @@ cdef int _run(state_t *s, Plan plan) except -1:
                         _alloc_hard(s, plan.events[j], slot.nbytes)
             program = <Program>plan.programs[k]
             if _machine and program.tier < 2:
-                _climb(program, step.work)
+                young = True
+                if program.tier == 0:
+                    _climb(program, step.work)
             if _debug:
                 code = _timed_step(plan, k, s, &error)
             else:
@@ -647,11 +650,16 @@ cdef int _run(state_t *s, Plan plan) except -1:
                     buffer = <Buffer>(<Node>s.order[plan.slots[slot.root].node]).value
                 graph.settle(<Node>s.order[slot.node], buffer)
             for j in range(step.first_free, step.last_free):
-                pool_free(s.memory[plan.events[j]], plan.slots[plan.events[j]].nbytes)
+                if s.held[plan.events[j]] != NULL:  # memory that was hard to get
+                    Py_DECREF(<Buffer>s.held[plan.events[j]])
+                    s.held[plan.events[j]] = NULL
+                else:
+                    pool_free(s.memory[plan.events[j]], plan.slots[plan.events[j]].nbytes)
                 s.memory[plan.events[j]] = NULL
             if k + 1 < plan.nsteps and not plan.in_place:
                 PyErr_CheckSignals()
-        for k in plan.unwritten:
+        for j in range(PyTuple_GET_SIZE(plan.unwritten)):
+            k = plan.unwritten[j]
             slot = &plan.slots[k]
             if s.held[slot.root] != NULL:
                 buffer = <Buffer>s.held[slot.root]
@@ -660,6 +668,8 @@ cdef int _run(state_t *s, Plan plan) except -1:
             else:
                 buffer = buffer_new(slot.nbytes)
             graph.settle(<Node>s.order[slot.node], buffer)
+        if young:
+            _start_compiles(plan)
     finally:
         buffer = None
         for k in range(plan.nslots):
@@ -688,16 +698,32 @@ cdef int32_t _timed_step(Plan plan, int k, state_t *s, charl_error_t *error) exc
 
 
 cdef int _climb(Program program, int64_t work) except -1:
-    """Starts a compile where one is due, and waits for it where that is the cheaper way."""
+    """Before a launch: waits for machine code where that is asked for or is the cheaper way."""
+    cdef double interpreted
     if program.state == launch.FAILED:
         if _llvm_only:
             tiers.unavailable(program)
-        return 0
-    if program.state == launch.IDLE:
-        if program.tier == 0 or program.launches >= _hot:
-            tiers.submit(program, launch.estimate(program, work, False))
-    if program.state == launch.QUEUED and program.tier == 0:
-        tiers.wait(program, launch.estimate(program, work, False))
+    elif program.tier == 0:
+        interpreted = launch.estimate(program, work, False)
+        if tiers.worth_waiting(interpreted):
+            if program.state == launch.IDLE:
+                tiers.submit(program, interpreted)
+            tiers.wait(program)
+            if _llvm_only and program.state == launch.FAILED:
+                tiers.unavailable(program)
+    return 0
+
+
+cdef int _start_compiles(Plan plan) except -1:
+    """After a plan, so that compiling does not hold up its result: what is due for the next tier is queued."""
+    cdef int k
+    cdef Program program
+    for k in range(plan.nsteps):
+        program = <Program>plan.programs[k]
+        if program.state == launch.IDLE and (program.tier == 0 or program.launches >= _hot) and program.tier < 2:
+            tiers.submit(program, launch.estimate(program, plan.steps[k].work, False))
+        elif program.state == launch.QUEUED:
+            tiers.check(program)
     return 0
 
 

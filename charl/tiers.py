@@ -8,19 +8,17 @@ compile thread, with the GIL.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import weakref
-from pathlib import Path
 
-from charl.codegen import bytecode, llvm
-from charl.codegen.host import Host
+from charl import codegen, runtime, schedule
 from charl.core.errors import BackendUnavailable
 from charl.core.settings import config
-from charl.runtime import interp, jit
+from charl.core.lazy import loaded
+from charl.runtime import interp
 from charl.runtime.launch import Program
-from charl.schedule import plan
-from charl.schedule.kernel import Contract
 
 IDLE, QUEUED, FAILED = 0, 1, 2  # Program.state
 QUICK, FULL = 1, 2  # Program.tier
@@ -33,14 +31,14 @@ _dumped = 0  # files written into config.dump
 
 def interpret(program: Program) -> None:
     """Gives a new Program its first tier."""
-    code = interp.Bytecode(bytecode.encode(program.kernel))
+    code = interp.Bytecode(codegen.bytecode.encode(program.kernel))
     program.interpret(interp.ENTRY, code.address, code.scratch_bytes, code)
 
 
 def submit(program: Program, interpreted_ns: float) -> None:
     """Queues the next tier's compile of an idle Program: those that are interpreted longest first."""
     # a contraction compiled quickly runs at a tenth of its speed: it has one tier
-    contraction = isinstance(program.kernel, Contract)
+    contraction = isinstance(program.kernel, schedule.kernel.Contract)
     tier = QUICK if program.tier == 0 and not contraction else FULL
     kernel, started = program.kernel, 0
     held = weakref.ref(program)
@@ -49,7 +47,9 @@ def submit(program: Program, interpreted_ns: float) -> None:
     def make_text() -> str:
         nonlocal started
         started = clock()
-        return llvm.emit(kernel, Host(*jit.machine()), ("quick", "full")[tier - 1])
+        return codegen.llvm.emit(
+            kernel, codegen.host.Host(*runtime.jit.machine()), ("quick", "full")[tier - 1]
+        )
 
     def done(address: int, owner: object) -> None:
         """Takes code into use; called again if the code moves."""
@@ -62,28 +62,35 @@ def submit(program: Program, interpreted_ns: float) -> None:
         target.machine(address, owner, tier)
         target.state, target.job = IDLE, None
 
-    if (config.debug >= 4 or config.dump) and jit.available()[0]:
+    if (config.debug >= 4 or config.dump) and runtime.jit.available()[0]:
         _show_code(make_text(), ("quick", "full")[tier - 1])
     program.state = QUEUED
     priority = 1.0 if program.tier else -interpreted_ns
     name = ("quick", "full")[tier - 1]
-    program.job = jit.submit(program.text, make_text, done, priority, tier=name)
+    program.job = runtime.jit.submit(program.text, make_text, done, priority, tier=name)
 
 
-def wait(program: Program, interpreted_ns: float) -> None:
-    """Waits for a queued Program where the settings say so, or where that is cheaper than
-    interpreting now.
-    """
+def worth_waiting(interpreted_ns: float) -> bool:
+    """Whether a launch waits for machine code: as the settings say, or where that is cheaper."""
+    if config.backend == "llvm" or config.wait == "always":
+        return True
+    return config.wait == "auto" and interpreted_ns > 2 * _latency_ns
+
+
+def wait(program: Program) -> None:
+    """Waits for a queued Program's compile, which goes ahead of all others."""
     job = program.job
-    if job is None:
-        return
-    if not job.finished:
-        if config.backend != "llvm" and config.wait != "always":
-            if config.wait == "never" or interpreted_ns < 2 * _latency_ns:
-                return
-        job.hurry()
-        job.wait()
-    if job.error is not None and program.job is job:
+    if job is not None:
+        if not job.finished:
+            job.hurry()
+            job.wait()
+        check(program)
+
+
+def check(program: Program) -> None:
+    """Notes the failure of a compile: the Program stays interpreted."""
+    job = program.job
+    if job is not None and job.error is not None:
         program.state, program.job, program.error = FAILED, None, job.error
 
 
@@ -94,12 +101,12 @@ def unavailable(program: Program) -> None:
 
 def drain() -> None:
     """Returns once no compile is queued or running. Awaited without the engine lock."""
-    jit.drain()
+    runtime.jit.drain()
 
 
 def counts() -> dict:
     """What the compiler did in this process."""
-    return jit.counters()
+    return runtime.jit.counters()
 
 
 # CHARL_DEBUG and CHARL_DUMP
@@ -110,9 +117,9 @@ def show(text: object) -> None:
     global _dumped
     if config.dump:
         _dumped += 1
-        folder = Path(config.dump)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{_dumped:05d}.txt").write_text(f"{text}\n")
+        os.makedirs(config.dump, exist_ok=True)
+        with open(os.path.join(config.dump, f"{_dumped:05d}.txt"), "w") as file:
+            file.write(f"{text}\n")
     else:
         print(text, file=sys.stderr)
 
@@ -121,12 +128,13 @@ def _show_code(source: str, tier: str) -> None:
     """What LLVM gets, and from level 5 what it makes of that."""
     show(source)
     if config.debug >= 5 or config.dump:
-        show(jit.Jit().assembly(source, config.opt_level, tier))
+        show(runtime.jit.Jit().assembly(source, config.opt_level, tier))
 
 
 def _watch_passes(changed: dict) -> None:
     wanted = config.debug >= 3 or config.dump
-    plan.watch = (lambda name, made: show(f"{name}\n{made}")) if wanted else None
+    if wanted or loaded("charl.schedule.plan"):
+        schedule.plan.watch = (lambda name, made: show(f"{name}\n{made}")) if wanted else None
 
 
 config.watch(_watch_passes)
