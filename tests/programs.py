@@ -101,18 +101,25 @@ class World:
         value = oracle.fill(shape, oracle.BY_NAME[dtype], seed, style)
         return [self.put(value if self.numpy else self.xp.asarray(value))]
 
-    def do_map(self, name, *operands):
-        operands = [self.operand(operand) for operand in operands]
+    def weak(self, *operands):
+        """Beside a bfloat16 array, NumPy's Python scalars are not weak: they are made bfloat16."""
         if self.numpy and any(getattr(x, "dtype", None) == oracle.BFLOAT16 for x in operands):
-            # beside a 0-d bfloat16, NumPy's scalars are not weak
-            operands = [np.asarray(x).astype(oracle.BFLOAT16) for x in operands]
+            return [
+                x if hasattr(x, "dtype") else np.asarray(x).astype(oracle.BFLOAT16)
+                for x in operands
+            ]
+        return list(operands)
+
+    def do_map(self, name, *operands):
+        operands = self.weak(*map(self.operand, operands))
         return [self.result(self.function(name)(*operands))]
 
     def do_where(self, c, x, y):
-        return [self.result(self.xp.where(self.operand(c), self.operand(x), self.operand(y)))]
+        x, y = self.weak(self.operand(x), self.operand(y))
+        return [self.result(self.xp.where(self.operand(c), x, y))]
 
     def do_clip(self, x, low, high):
-        return [self.result(self.xp.clip(self.vars[x], low, high))]
+        return [self.result(self.xp.clip(*self.weak(self.vars[x], low, high)))]
 
     def do_cast(self, x, dtype):
         target = oracle.BY_NAME[dtype]
