@@ -5,8 +5,8 @@ from cpython.long cimport PyLong_CheckExact
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 
 import math
+import os
 import sys
-from pathlib import Path
 
 import numpy
 
@@ -18,7 +18,7 @@ _CODE = {name: OPS[name].code for name in (
     "add", "multiply", "const", "reshape", "permute", "expand", "gather", "wrap_index", "cast"
 )}  # fmt: skip
 _I64 = dtypes.int64.code
-_HERE = str(Path(__file__).parent)
+_HERE = os.path.dirname(__file__)
 _ADVICE = (
     "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean "
     "arrays are valid indices"
