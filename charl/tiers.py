@@ -15,8 +15,8 @@ import weakref
 
 from charl import codegen, runtime, schedule
 from charl.core.errors import BackendUnavailable
-from charl.core.settings import config
 from charl.core.lazy import loaded
+from charl.core.settings import config
 from charl.runtime import interp
 from charl.runtime.launch import Program
 
