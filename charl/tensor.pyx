@@ -1099,11 +1099,11 @@ def const(value, dtype):
 
 cdef object _evaluate(object module, PyObject **tensors, Py_ssize_t count):
     cdef Tensor tensor
-    cdef list found = [], waiting, nodes
+    cdef list found, waiting, nodes
     if count == 1 and type(<object>tensors[0]) is Tensor:
         _demand(<Tensor>tensors[0])
         return None
-    waiting = [<object>tensors[k] for k in range(count - 1, -1, -1)]
+    found, waiting = [], [<object>tensors[k] for k in range(count - 1, -1, -1)]
     while waiting:
         item = waiting.pop()
         if type(item) is Tensor:
