@@ -47,7 +47,12 @@ ROUNDED2 = ("hypot", "atan2")
 EXTREMES = ("max", "min", "any", "all", "argmax", "argmin")
 SUMS = ("sum", "prod", "mean", "var", "std")
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 32, 33, 63, 64, 65, 100)
-LONG = (0, 1023, 1024, 1025, 2047, 2049, 4097, 32767, 32768, 32769, 33000)
+# around lanes, chunks, blocks, units and tiles: schedule/kernel.py states them
+LONG = (
+    *((n,) for n in (1025, 1023, 1024, 2049, 4097, 32767, 32768, 32769, 33000, 66000)),
+    *((1025, 33), (2049, 5), (3, 1025), (33, 1024), (257, 130), (97, 300), (300, 97), (2, 33000)),
+    *((5, 7, 300), (300, 2, 65), (2, 1030, 31), (2, 100, 257)),
+)
 NUMPY_NAMES = {
     "atan": "arctan",
     "atan2": "arctan2",
@@ -237,12 +242,12 @@ class Draw:
     def new(self):
         ndim = self.one((1, 1, 2, 2, 3, 0))
         shape = [self.one(SIZES) for _ in range(ndim)]
-        if self.long and ndim == 1:
-            shape = [self.one(LONG)]
+        if self.long and self.one((True, True, False)):
+            shape = list(self.one(LONG))
         elif ndim == 3:
             shape = [min(s, 9) for s in shape]
-        if ndim and self.one(range(12)) == 0:
-            shape[self.one(range(ndim))] = self.one((0, 1, 1))
+        if shape and self.one(range(12)) == 11:
+            shape[self.one(range(len(shape)))] = self.one((1, 1, 0))
         names = ["float64"] * 3 + ["float32"] * 4 + [d.name for d in oracle.DTYPES]
         style = self.one(("whole", "plain", "mixed"))
         self.add("new", tuple(shape), self.one(names), self.draw(st.integers(0, 999)), style)
@@ -386,7 +391,7 @@ class Draw:
                 w.ndim
                 and v.ndim
                 and w.shape[-2 if w.ndim > 1 else 0] == v.shape[-1]
-                and v.size * w.size < 300000
+                and v.size * w.size < 3_000_000 * max(v.shape[-1], 1)
                 and w.dtype == v.dtype
                 and v.dtype not in (bool, oracle.BFLOAT16)  # ml_dtypes multiplies to float32
             )
