@@ -7,14 +7,16 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 
-def submodules(package: str, *names: str) -> Callable[[str], object]:
+def submodules(package: str, *names: str) -> Callable[[str], Any]:
     """A `__getattr__` for a package's __init__ (PEP 562): imports its submodule at the first
     `package.name`.
     """
 
-    def load(name: str) -> object:
+    def load(name: str) -> ModuleType:
         if name not in names:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return importlib.import_module(f"{package}.{name}")
