@@ -15,13 +15,13 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import charl as ch
+from charl.inspect.doctor import failure
 
 HELD_OUT = 3  # each third sample
 COMPONENTS = 30
@@ -200,7 +200,7 @@ def timed(function: Callable[[], Any]) -> tuple[float, Any]:
 
 def backends() -> list[str]:
     """The backends that can run here, the quickest first."""
-    return ["llvm", "interp"] if find_spec("llvmlite") else ["interp"]
+    return ["interp"] if failure("llvmlite.binding") else ["llvm", "interp"]
 
 
 class Report(NamedTuple):
