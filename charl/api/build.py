@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -68,12 +69,12 @@ def integer(value: object, function: str, name: str) -> int:
     raise TypeError(f"{function}: {name} must be an int, got {value!r}")
 
 
-def axis_in(axis: object, ndim: int, function: str) -> int:
+def axis_in(axis: Any, ndim: int, function: str) -> int:
     """One axis, counted from the front. Raises IndexError, or TypeError where it is no int."""
     return shapes.normalize_axis(axis, ndim, function)
 
 
-def axes_in(axis: object, ndim: int, function: str) -> tuple[int, ...]:
+def axes_in(axis: Any, ndim: int, function: str) -> tuple[int, ...]:
     """None (all axes), an int, or a tuple -> sorted axes. Raises IndexError, ValueError if one
     repeats.
     """

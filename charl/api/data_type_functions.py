@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -108,8 +108,7 @@ def isdtype(dtype, kind) -> bool:
     return False
 
 
-@dataclass(frozen=True)
-class finfo_object:
+class finfo_object(NamedTuple):
     """Limits of a floating-point dtype, as Python floats."""
 
     bits: int
@@ -120,8 +119,7 @@ class finfo_object:
     dtype: DType
 
 
-@dataclass(frozen=True)
-class iinfo_object:
+class iinfo_object(NamedTuple):
     """Limits of an integer dtype."""
 
     bits: int

@@ -2,6 +2,7 @@
 signature.
 """
 
+import ast
 import inspect
 from pathlib import Path
 
@@ -216,10 +217,47 @@ def test_complex_is_a_type_error():
             make()
 
 
-def test_every_public_name_has_a_stub():
-    stub = (inspect.getsourcefile(ch) or "").replace("__init__.py", "__init__.pyi")
-    text = Path(stub).read_text()
-    for name in vars(ch):
-        thing = getattr(ch, name)
+STUB = ast.parse(Path(ch.__file__).with_name("__init__.pyi").read_text())
+
+
+def bare(signature):
+    """Names, kinds and defaults of the parameters, without types."""
+    empty = inspect.Signature.empty
+    parameters = [
+        p.replace(annotation=empty)
+        for p in signature.parameters.values()
+        if p.name != "module"  # Cython's, of a C function
+    ]
+    return str(inspect.Signature(parameters))
+
+
+def stubbed(function):
+    """The same of a function of the stub."""
+    made = ast.FunctionDef(function.name, function.args, [ast.Pass()], [], None)
+    for argument in ast.walk(made):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
+    names = {}
+    exec(compile(ast.fix_missing_locations(ast.Module([made], [])), "stub", "exec"), names)
+    return bare(inspect.signature(names[function.name]))
+
+
+@pytest.mark.parametrize(
+    "function", [f for f in STUB.body if isinstance(f, ast.FunctionDef)], ids=lambda f: f.name
+)
+def test_stub_of_a_function(function):
+    assert stubbed(function) == bare(inspect.signature(getattr(ch, function.name)))
+
+
+def test_stubs_name_all_there_is():
+    (tensor,) = [c for c in STUB.body if isinstance(c, ast.ClassDef) and c.name == "Tensor"]
+    named = {f.name for f in tensor.body if isinstance(f, ast.FunctionDef)}
+    x = ch.ones((2, 2))
+    public = {name for name in dir(x) if not name.startswith("_")}
+    assert public <= named
+    assert all(hasattr(x, name) for name in named if name != "__buffer__")
+    there = {getattr(node, "name", "") for node in STUB.body}
+    there |= {node.target.id for node in STUB.body if isinstance(node, ast.AnnAssign)}
+    for name, thing in vars(ch).items():
         if not name.startswith("_") and not inspect.ismodule(thing):
-            assert name in text, name
+            assert name in there, name
