@@ -476,3 +476,13 @@ def test_threads_share_a_write_with_a_scalar(backend, threads):
         x[::-1][:-2] *= 3
         want[::-1][:-2] *= 3
         assert x.tolist() == want.tolist()
+
+
+@pytest.mark.parametrize("backend", ["interp", "llvm"])
+def test_a_reduction_of_repeated_rows(backend):
+    """What is reduced does not change along the axis: a value of an earlier stage."""
+    with ch.config(backend=backend):
+        x = np.array([1, -2, 7], "i1")
+        rows = ch.broadcast_to(ch.abs(ch.asarray(x)) + 1, (40, 3))
+        assert ch.max(rows, axis=0).tolist() == (abs(x) + 1).tolist()
+        assert ch.sum(rows, axis=0).tolist() == ((abs(x) + 1) * 40).tolist()

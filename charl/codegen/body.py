@@ -262,7 +262,7 @@ class Body(Frame):
         return self.shift(at.code, self.kernel.slots[instr.attr], self.slot(instr.attr), elements)
 
     def _reduce(self, at, number, instr):
-        args = [self.spread(at, self.values[a]) for a in instr.args]
+        args = [self.spread(at, self.value(at, a)) for a in instr.args]
         code, dtype = at.code, instr.dtype
         cell = self.cell(
             ("chunk", number), vector(MEMORY[dtype], self.width if self.column else LANES)
