@@ -317,6 +317,8 @@ def asarray(obj, /, *, dtype=None, device=None, copy=None):
         if copy is False:
             raise ValueError(f"asarray: {obj.dtype} to {target} needs a copy, but copy=False")
         return wrap(b.cast(b.node_of(obj), target))
+    if target is not None and copy is not False and isinstance(obj, (int, float)):
+        return wrap(b.const(obj, target, "asarray"))
     try:
         return _imported(obj, target, copy)
     except (TypeError, OverflowError, ValueError) as error:
@@ -329,12 +331,13 @@ def _imported(obj, target, copy):
     """
     if hasattr(obj, "__dlpack__") and not isinstance(obj, (np.ndarray, np.generic)):
         array = np.from_dlpack(obj)
+        copy = copy is not False  # NumPy calls all of it read-only, whatever the producer says
     elif isinstance(obj, np.ndarray) or _has_buffer(obj):
         array = np.asarray(obj)
     else:
         if copy is False:
             raise ValueError(f"a {type(obj).__name__} has no memory to borrow; copy=False")
-        if b.is_scalar(obj) or isinstance(obj, np.generic) or target is None:
+        if isinstance(obj, np.generic) or target is None:
             x = as_tensor(obj)
             return x if target is None else wrap(b.cast(b.node_of(x), target))
         return from_numpy_owned(np.array(obj, dtypes.to_numpy(target)))
