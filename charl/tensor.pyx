@@ -116,6 +116,16 @@ cdef Node _demand(Tensor tensor):
     return node
 
 
+cdef Node _lent(Tensor tensor):
+    """The realized Node to show to others. Of borrowed memory a copy: the lender may write it."""
+    cdef Node node = _demand(tensor)
+    if node.depth < graph.BORROWED:
+        return node
+    return engine.leaf_copy(
+        node.dtype, node.shape, engine.memory_of(node), infer.size_of(node.shape) * infer.ITEMSIZE[node.dtype]
+    )
+
+
 cdef int _replace(Tensor root, Node node) except -1:
     """A write: root, and so its views, now show node."""
     cdef Node old = root.node
@@ -759,10 +769,10 @@ cdef class Tensor:
 
     def numpy(self):
         """A read-only ndarray snapshot; it shares memory, and never sees later writes."""
-        return interop.to_ndarray(_demand(self))
+        return interop.to_ndarray(_lent(self))
 
     def __array__(self, dtype=None, copy=None):
-        array = interop.to_ndarray(_demand(self))
+        array = interop.to_ndarray(_demand(self) if copy else _lent(self))
         if dtype is not None and array.dtype != dtype:
             if copy is False:
                 raise ValueError(f"__array__: a copy is needed to go from {array.dtype} to {dtype}")
@@ -827,7 +837,7 @@ cdef class Tensor:
         cdef Py_ssize_t *numbers
         if flags & PyBUF_WRITABLE:
             raise BufferError("a Tensor's memory is read-only; numpy.array(t) makes a writable copy")
-        node = _demand(self)
+        node = _lent(self)
         if _FORMATS[node.dtype] is None:
             raise BufferError(f"the buffer protocol has no format for {_DTYPES[node.dtype]}")
         holder = engine.holder_of(node)
@@ -869,7 +879,7 @@ cdef class Tensor:
         """A capsule. Consumers that honour the read-only flag get a snapshot, others (and PyTorch) a copy."""
         if stream is not None:
             raise ValueError("__dlpack__: stream must be None on the cpu")
-        array = interop.to_ndarray(_demand(self))
+        array = interop.to_ndarray(_lent(self))
         caller = sys._getframe().f_globals.get("__name__", "")
         if copy or max_version is None or max_version[0] < 1 or caller.partition(".")[0] == "torch":
             if copy is False:

@@ -485,4 +485,4 @@ def test_a_reduction_of_repeated_rows(backend):
         x = np.array([1, -2, 7], "i1")
         rows = ch.broadcast_to(ch.abs(ch.asarray(x)) + 1, (40, 3))
         assert ch.max(rows, axis=0).tolist() == (abs(x) + 1).tolist()
-        assert ch.sum(rows, axis=0).tolist() == ((abs(x) + 1) * 40).tolist()
+        assert ch.sum(rows, axis=0).tolist() == ((abs(x) + 1).astype(int) * 40).tolist()
