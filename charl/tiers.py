@@ -41,7 +41,7 @@ def submit(program: Program, interpreted_ns: float) -> None:
     contraction = isinstance(program.kernel, schedule.kernel.Contract)
     tier = QUICK if program.tier == 0 and not contraction else FULL
     kernel, started = program.kernel, 0
-    held = weakref.ref(program)
+    held = weakref.ref(program, lambda _: job.cancel())  # what nobody can run is not compiled
     generation = program.generation
 
     def make_text() -> str:
@@ -67,7 +67,7 @@ def submit(program: Program, interpreted_ns: float) -> None:
     program.state = QUEUED
     priority = 1.0 if program.tier else -interpreted_ns
     name = ("quick", "full")[tier - 1]
-    program.job = runtime.jit.submit(program.text, make_text, done, priority, tier=name)
+    job = program.job = runtime.jit.submit(program.text, make_text, done, priority, tier=name)
 
 
 def worth_waiting(interpreted_ns: float) -> bool:

@@ -30,6 +30,7 @@ class Job:
     def cancel(self) -> None:
         """Nobody wants it any more; it is left out if it has not been begun."""
         self.cancelled = True
+        self.task = _nothing
 
     def hurry(self) -> None:
         """Somebody waits for it: it goes ahead of all others."""
