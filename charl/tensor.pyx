@@ -726,6 +726,10 @@ cdef class Tensor:
         if found is None:
             _scatter(self, index, value)
             return
+        if type(value) is Tensor and (<Tensor>value).view is not None:
+            if (<Tensor>value).view.base is (self if self.view is None else self.view.base):
+                if _steps(<Tensor>self[index]) == (<Tensor>value).view.steps:
+                    return  # x[index] += y has written through that view already
         sizes, sliced, result, _ = found
         if sliced != shape or sizes != (0,) * len(shape) + (1,) * len(shape):
             part = _sliced(self, sizes, sliced)
