@@ -39,8 +39,10 @@ def broadcast_shapes(*shapes):
 
 
 def broadcast_to(x, /, shape):
-    """x (...) repeated to shape, without storing the repeats. Raises ValueError if x does not
-    broadcast to it.
+    """x (...) repeated to shape, without storing the repeats.
+
+    Unlike NumPy's, the result is no view: it does not see later writes to x, and may be written.
+    Raises ValueError if x does not broadcast to shape.
 
     >>> ch.broadcast_to(ch.asarray([1, 2]), (2, 2))
     Tensor([[1, 2],
