@@ -116,16 +116,6 @@ cdef Node _demand(Tensor tensor):
     return node
 
 
-cdef Node _lent(Tensor tensor):
-    """The realized Node to show to others. Of borrowed memory a copy: the lender may write it."""
-    cdef Node node = _demand(tensor)
-    if node.depth < graph.BORROWED:
-        return node
-    return engine.leaf_copy(
-        node.dtype, node.shape, engine.memory_of(node), infer.size_of(node.shape) * infer.ITEMSIZE[node.dtype]
-    )
-
-
 cdef int _replace(Tensor root, Node node) except -1:
     """A write: root, and so its views, now show node."""
     cdef Node old = root.node
@@ -773,10 +763,10 @@ cdef class Tensor:
 
     def numpy(self):
         """A read-only ndarray snapshot; it shares memory, and never sees later writes."""
-        return interop.to_ndarray(_lent(self))
+        return interop.to_ndarray(_demand(self))
 
     def __array__(self, dtype=None, copy=None):
-        array = interop.to_ndarray(_demand(self) if copy else _lent(self))
+        array = interop.to_ndarray(_demand(self))
         if dtype is not None and array.dtype != dtype:
             if copy is False:
                 raise ValueError(f"__array__: a copy is needed to go from {array.dtype} to {dtype}")
@@ -841,7 +831,7 @@ cdef class Tensor:
         cdef Py_ssize_t *numbers
         if flags & PyBUF_WRITABLE:
             raise BufferError("a Tensor's memory is read-only; numpy.array(t) makes a writable copy")
-        node = _lent(self)
+        node = _demand(self)
         if _FORMATS[node.dtype] is None:
             raise BufferError(f"the buffer protocol has no format for {_DTYPES[node.dtype]}")
         holder = engine.holder_of(node)
@@ -883,7 +873,7 @@ cdef class Tensor:
         """A capsule. Consumers that honour the read-only flag get a snapshot, others (and PyTorch) a copy."""
         if stream is not None:
             raise ValueError("__dlpack__: stream must be None on the cpu")
-        array = interop.to_ndarray(_lent(self))
+        array = interop.to_ndarray(_demand(self))
         caller = sys._getframe().f_globals.get("__name__", "")
         if copy or max_version is None or max_version[0] < 1 or caller.partition(".")[0] == "torch":
             if copy is False:

@@ -483,14 +483,6 @@ def test_dlpack():
     assert source.tolist() == [50, 1, 2, 3]
 
 
-def test_exports_of_borrowed_memory_are_snapshots_too():
-    source = np.arange(3.0)
-    t = ch.from_dlpack(source)
-    a, m = t.numpy(), memoryview(t)
-    source[:] = 9
-    assert a.tolist() == [0, 1, 2] and m.tolist() == [0, 1, 2]
-
-
 def test_pending_bfloat16_scalars():
     t = ch.ones(2, dtype=ch.bfloat16) * 1.5
     assert t.dtype == ch.bfloat16 and float(t[0]) == 1.5
