@@ -171,6 +171,19 @@ class World:
     def do_sort(self, x, axis):
         return [self.result(self.xp.sort(self.vars[x], axis=axis))]
 
+    def do_call(self, name, x, args, kw):
+        """Any function of one array that gives a new one, flip a view."""
+        value = self.function(name)(self.vars[x], *args, **kw)
+        return [self.put(value) if name == "flip" else self.result(value)]
+
+    def do_fancy(self, x, index):
+        """Reading by integer arrays."""
+        return [self.result(self.vars[x][tuple(map(_array, index))])]
+
+    def do_fancy_write(self, x, index, value):
+        self.vars[x][tuple(map(_array, index))] = value
+        return [x]
+
     def do_write(self, x, index, value):
         """x[index] = value, cast by charl's rules."""
         value = self.operand(value)
@@ -206,6 +219,11 @@ class World:
         if not self.numpy:
             self.xp.eval(*(self.vars[x] for x in xs))
         return []
+
+
+def _array(part):
+    """An index: a tuple of ints stands for an array of them."""
+    return np.array(part, np.int64) if isinstance(part, tuple) else part
 
 
 # Drawing
@@ -328,6 +346,9 @@ class Draw:
                 "take",
                 "roll",
                 "sort",
+                "call",
+                "call",
+                "fancy",
                 "write",
                 "update",
                 "update",
@@ -439,6 +460,36 @@ class Draw:
     def step_sort(self, x, v):
         if v.ndim and v.dtype != oracle.BFLOAT16:
             self.add("sort", x, self.one(range(v.ndim)))
+
+    def step_call(self, x, v):
+        if not v.ndim or v.dtype == oracle.BFLOAT16:
+            return
+        axis = self.one(range(v.ndim))
+        calls = [
+            ("flip", (), {"axis": axis}),
+            ("repeat", (self.one((0, 1, 2, 3)),), {"axis": self.one((axis, None))}),
+            ("tile", (self.one(((2,), (1, 3), (2, 1, 2))),), {}),
+            ("diff", (), {"axis": axis, "n": self.one((1, 2))}),
+            ("argsort", (), {"axis": axis, "stable": True}),
+            ("count_nonzero", (), {"axis": axis}),
+        ]
+        if v.ndim > 1:
+            calls.append((self.one(("tril", "triu")), (), {"k": self.one((-1, 0, 2))}))
+        name, args, kw = self.one(calls)
+        self.add("call", name, x, args, kw)
+
+    def step_fancy(self, x, v):
+        if not v.ndim or 0 in v.shape:
+            return
+        index = [slice(None)] * self.one(range(v.ndim))
+        count = self.one((1, 2, 5))
+        for n in v.shape[len(index) : len(index) + self.one((1, 2))]:
+            bounds = st.integers(-n, n - 1)
+            index.append(tuple(self.draw(st.lists(bounds, min_size=count, max_size=count))))
+        if self.one(range(3)) == 2 and _writable(v):
+            self.add("fancy_write", x, tuple(index), self.scalar(v)[1])
+        else:
+            self.add("fancy", x, tuple(index))
 
     def step_write(self, x, v):
         if v.ndim and _writable(v):

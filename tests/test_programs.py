@@ -141,7 +141,7 @@ def agree(program):
     with ch.config(backend="interp", eager=True, num_threads=1):
         first = run_checked(program)
         values = {k: first.value(k) for k in first.vars}
-    for backend, eager in (("interp", False), ("llvm", False), ("llvm", True)):
+    for backend, eager in (("interp", False), ("llvm", False), ("auto", False), ("llvm", True)):
         threads = next(THREADS)
         if eager and threads != 5:
             continue
