@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, note, settings
 
 import charl as ch
-from tests import oracle, programs
+from tests import drawing, oracle, programs
 from tests.programs import World
 
 EXAMPLES = 2100 if os.environ.get("CI") or os.environ.get("HYPOTHESIS_PROFILE") == "ci" else 150
@@ -151,14 +151,14 @@ def agree(program):
 
 
 @pytest.mark.slow
-@given(programs.programs())
+@given(drawing.programs())
 @settings(max_examples=EXAMPLES)
 def test_programs(program):
     agree(program)
 
 
 @pytest.mark.slow
-@given(programs.programs(most=8, long=True))
+@given(drawing.programs(most=8, long=True))
 @settings(max_examples=EXAMPLES // 10)
 def test_programs_on_long_arrays(program):
     agree(program)
