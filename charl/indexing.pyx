@@ -42,13 +42,14 @@ def _is_array(item):
 
 
 cdef tuple basic(object index, tuple shape):
-    """(starts + steps, the slice's shape, the result's shape, whether all axes got an int); None if not basic.
+    """(starts + steps, the slice's shape, the result's shape, whether all axes got an int,
+    the axis of the slice that each of the result's axes is, -1 for a new one); None if not basic.
 
     Raises IndexError for an int out of range, too many indices, or what is no index.
     """
     cdef tuple items = index if isinstance(index, tuple) else (index,)
     cdef Py_ssize_t ndim = len(shape), count = 0, axis = 0, start, stop, step, n, k, extent
-    cdef list starts = [], steps = [], sliced = [], result = []
+    cdef list starts = [], steps = [], sliced = [], result = [], axes = []
     cdef bint ellipsis = False, ints = True
     for item in items:
         if item is Ellipsis:
@@ -81,6 +82,7 @@ cdef tuple basic(object index, tuple shape):
             axis += 1
         elif item is None:
             result.append(1)
+            axes.append(-1)
             ints = False
         elif item is Ellipsis:
             ints = False
@@ -89,6 +91,7 @@ cdef tuple basic(object index, tuple shape):
                 steps.append(1)
                 sliced.append(shape[axis])
                 result.append(shape[axis])
+                axes.append(axis)
                 axis += 1
         elif isinstance(item, slice):
             if count > ndim:
@@ -99,6 +102,7 @@ cdef tuple basic(object index, tuple shape):
             steps.append(step if n > 1 else 1)
             sliced.append(n)
             result.append(n)
+            axes.append(axis)
             axis += 1
             ints = False
         else:
@@ -108,8 +112,9 @@ cdef tuple basic(object index, tuple shape):
         steps.append(1)
         sliced.append(shape[k])
         result.append(shape[k])
+        axes.append(k)
         ints = False
-    return tuple(starts + steps), tuple(sliced), tuple(result), ints
+    return tuple(starts + steps), tuple(sliced), tuple(result), ints, axes
 
 
 # Advanced indices

@@ -185,8 +185,19 @@ cdef inline tuple _steps(Tensor tensor):
     return _EMPTY if tensor.view is None else tensor.view.steps
 
 
-cdef inline tuple _strides(Tensor tensor):
-    return shapes.c_strides(tensor.node.shape) if tensor.view is None else tensor.view.strides
+cdef tuple _strides(Tensor tensor):
+    """Elements of the base from one index of an axis to the next."""
+    cdef list strides
+    cdef Py_ssize_t k
+    cdef int64_t stride = 1
+    if tensor.view is not None:
+        return tensor.view.strides
+    strides = list(tensor.node.shape)
+    for k in range(len(strides) - 1, -1, -1):
+        extent = strides[k]
+        strides[k] = stride
+        stride *= max(<int64_t>extent, 1)
+    return tuple(strides)
 
 
 cdef inline int64_t _offset(Tensor tensor):
@@ -700,13 +711,15 @@ cdef class Tensor:
         cdef Tensor part = self
         if found is None:
             return wrapped(_fancy(self, index))
-        sizes, sliced, result, all_ints = found
+        sizes, sliced, result, all_ints, axes = found
         if all_ints and shape:
             return _element(self, sizes)
         if sliced != shape or sizes != (0,) * len(shape) + (1,) * len(shape):
             part = _sliced(self, sizes, sliced)
         if result != sliced:
-            return view_reshape(part, result)
+            strides = _strides(part)
+            strides = tuple([strides[axis] if axis >= 0 else 1 for axis in axes])
+            return _view(part, graph.RESHAPE, result, None, (), strides, _offset(part))
         return part if part is not self else _viewed(self, shape, _strides(self), _steps(self), _offset(self))
 
     def __setitem__(self, index, value):
@@ -720,7 +733,7 @@ cdef class Tensor:
             if (<Tensor>value).view.base is (self if self.view is None else self.view.base):
                 if _steps(<Tensor>self[index]) == (<Tensor>value).view.steps:
                     return  # x[index] += y has written through that view already
-        sizes, sliced, result, _ = found
+        sizes, sliced, result, _, _ = found
         if sliced != shape or sizes != (0,) * len(shape) + (1,) * len(shape):
             part = _sliced(self, sizes, sliced)
         node = _fit(_stored(value, dtype), result, "setitem")
