@@ -346,7 +346,7 @@ cdef Node _general(int op, tuple args):
 
     Raises TypeError for dtypes, ValueError for shapes, OverflowError for a Python int that does not fit.
     """
-    cdef int dtype = -1, weak = 0, operand, kind
+    cdef int dtype = -1, weak = 0, operand, result, kind
     cdef Py_ssize_t k, count = len(args)
     cdef list nodes = [None] * count
     cdef tuple shape = _EMPTY
@@ -371,6 +371,13 @@ cdef Node _general(int op, tuple args):
     if weak or dtype < 0:
         dtype = infer.with_weak(dtype, weak)
     operand = infer.operand_dtype(op, dtype)
+    result = infer.RESULT[op][dtype]
+    if operand != dtype and not weak:  # int8 and uint8 both become float16, though together they are int16
+        operand = -1
+        for node in nodes:
+            kind = infer.operand_dtype(op, node.dtype)
+            operand = kind if operand < 0 else infer.PROMOTE[operand][kind]
+        result = operand
     if _is_compare(op) and dtype == infer.F64 and not weak:
         if (<Node>nodes[0]).dtype == infer.U64 and infer.KIND[(<Node>nodes[1]).dtype] == infer.KIND_I or (
             (<Node>nodes[1]).dtype == infer.U64 and infer.KIND[(<Node>nodes[0]).dtype] == infer.KIND_I
@@ -391,7 +398,7 @@ cdef Node _general(int op, tuple args):
             nodes[k] = _cast(node, infer.B1)
         else:
             nodes[k] = _cast(node, operand)
-    return graph.new(op, infer.RESULT[op][dtype], shape, tuple(nodes))
+    return graph.new(op, result, shape, tuple(nodes))
 
 
 cdef Node _binary_node(int op, object left, object right):

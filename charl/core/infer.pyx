@@ -224,16 +224,6 @@ cdef int64_t size_of(tuple shape) except? -1:
     return n
 
 
-def result_dtype(int op, tuple strong, int weak):
-    """(operand code, result code) for op on arrays of dtype codes `strong` and weak scalars up to `weak`."""
-    cdef int dtype = -1, other
-    for other in strong:
-        dtype = other if dtype < 0 else PROMOTE[dtype][other]
-    if weak or dtype < 0:
-        dtype = with_weak(dtype, weak)
-    return operand_dtype(op, dtype), RESULT[op][dtype]
-
-
 def scalar_kind(value):
     """0, or which weak scalar a Python object is: 1 bool, 2 int, 3 float."""
     return weak_kind(value)

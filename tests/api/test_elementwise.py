@@ -154,6 +154,10 @@ def test_promotion_of_mixed_dtypes(left):
         b = oracle.fill((40,), right.name, 2, "whole")
         got = ch.add(ch.asarray(a), ch.asarray(b))
         assert oracle.same(got.numpy(), np.add(a, b)), right
+        for name in ("divide", "copysign", "less", "maximum"):
+            with np.errstate(all="ignore"):
+                want = getattr(np, name)(a, b)
+            assert oracle.equal(getattr(ch, name)(ch.asarray(a), ch.asarray(b)).numpy(), want), name
         assert got.dtype == ch.result_type(getattr(ch, left), right)
 
 
