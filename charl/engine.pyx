@@ -36,6 +36,7 @@ from charl.runtime.launch cimport Plan, Program, slot_t, step_t
 from charl.runtime.pool cimport pool_alloc, pool_free
 
 import os
+import threading
 import weakref
 from collections import OrderedDict
 
@@ -54,7 +55,7 @@ from charl.runtime.threads import num_threads  # no-cython-lint: the api's
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *)  # cpython.ref's would take a reference first
     long long PyLong_AsLongLong(PyObject *)  # -1 for what is no int; shapes hold ints alone
-    int PY_LOCK_INTR
+    int PY_LOCK_INTR, PY_LOCK_ACQUIRED
     int PyThread_acquire_lock_timed(PyThread_type_lock, long long, int) nogil
 
 cdef enum:
@@ -110,6 +111,7 @@ cdef unsigned long _owner = 0
 cdef int _nesting = 0
 cdef int _waiting = 0
 cdef bint _rung = False
+cdef bint _awaits_compile = False  # the owner waits for the compile thread
 
 
 cdef int _enter() except -1:
@@ -130,14 +132,18 @@ cdef int _await() except -1:
     """Returns with the GIL and the lock free."""
     global _waiting, _rung
     cdef int got
+    cdef bint compiles = threading.current_thread().name == tiers.COMPILE_THREAD
+    cdef long long patience = 20_000 if compiles else -1  # microseconds
     _waiting += 1
     try:
         while _nesting:
+            if compiles and _awaits_compile:
+                raise RuntimeError("charl: a finalizer needs values whose launch waits for this compile thread")
             with nogil:
-                got = PyThread_acquire_lock_timed(_bell, -1, 1)
+                got = PyThread_acquire_lock_timed(_bell, patience, 1)
             if got == PY_LOCK_INTR:
                 PyErr_CheckSignals()
-            else:
+            elif got == PY_LOCK_ACQUIRED:
                 _rung = False
     finally:
         _waiting -= 1
@@ -699,6 +705,7 @@ cdef int32_t _timed_step(Plan plan, int k, state_t *s, charl_error_t *error) exc
 
 cdef int _climb(Program program, int64_t work) except -1:
     """Before a launch: waits for machine code where that is asked for or is the cheaper way."""
+    global _awaits_compile
     cdef double interpreted
     if program.state == launch.FAILED:
         if _llvm_only:
@@ -708,7 +715,11 @@ cdef int _climb(Program program, int64_t work) except -1:
         if tiers.worth_waiting(interpreted):
             if program.state == launch.IDLE:
                 tiers.submit(program, interpreted)
-            tiers.wait(program)
+            _awaits_compile = True
+            try:
+                tiers.wait(program)
+            finally:
+                _awaits_compile = False
             if _llvm_only and program.state == launch.FAILED:
                 tiers.unavailable(program)
     return 0

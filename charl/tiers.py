@@ -22,6 +22,7 @@ from charl.runtime.launch import Program
 
 IDLE, QUEUED, FAILED = 0, 1, 2  # Program.state
 QUICK, FULL = 1, 2  # Program.tier
+COMPILE_THREAD = "charl-compile"  # as runtime.jit names it
 clock = time.perf_counter_ns
 
 # What a first compile takes, as a running mean; the very first one also loads LLVM.

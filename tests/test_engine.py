@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import charl as ch
+from charl.codegen import llvm
 from charl.runtime import pool
 from charl.tensor import node_of
 
@@ -392,9 +393,10 @@ def test_fork_while_compiling(backend):
 
 def test_interrupts_leave_whole_values():
     code = """
-        import _thread, threading
+        import _thread, signal, threading
         import numpy as np
         import charl as ch
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a nohup
         x = ch.asarray(np.zeros((300, 300)))
         old = x.numpy()
         caught = 0
@@ -486,3 +488,23 @@ def test_a_reduction_of_repeated_rows(backend):
         rows = ch.broadcast_to(ch.abs(ch.asarray(x)) + 1, (40, 3))
         assert ch.max(rows, axis=0).tolist() == (abs(x) + 1).tolist()
         assert ch.sum(rows, axis=0).tolist() == ((abs(x) + 1).astype(int) * 40).tolist()
+
+
+def test_a_finalizer_on_the_compile_thread_does_not_deadlock(monkeypatch):
+    """Garbage may be collected there while the engine waits for that very thread."""
+    emit, seen = llvm.emit, []
+
+    def emit_and_collect(kernel, host, tier):
+        try:
+            seen.append(float(ch.sum(ch.asarray(np.ones(3)) * 2)))
+        except RuntimeError as error:
+            seen.append(str(error))
+        return emit(kernel, host, tier)
+
+    monkeypatch.setattr(llvm, "emit", emit_and_collect)
+    with ch.config(backend="llvm", disk_cache=False):
+        x = ch.asarray(np.arange(9.0))
+        y = ch.abs(x * 0.125 - 1.0) + ch.floor(x * 0.3125) - 17.5
+        want = np.abs(x.numpy() * 0.125 - 1.0) + np.floor(x.numpy() * 0.3125) - 17.5
+        assert y.tolist() == want.tolist()
+    assert seen
