@@ -1116,6 +1116,11 @@ def from_numpy_owned(array):
     return wrapped(node)
 
 
+def unset(dtype, tuple shape):
+    """A leaf Node of a DType whose elements hold anything: the base of updates that write them all."""
+    return engine.leaf_copy(dtype.code, shape, NULL, infer.size_of(shape) * dtype.itemsize)
+
+
 def const(value, dtype):
     """A 0-d Node of a Python scalar in a DType. Raises OverflowError where an int does not fit."""
     return _const(value, dtypes.as_dtype(dtype).code)

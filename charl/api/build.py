@@ -20,7 +20,7 @@ from charl.core.dtypes import ALL, DType, as_dtype
 from charl.core.infer import encode
 from charl.graph.node import Node, make
 from charl.ops.table import OPS
-from charl.tensor import Tensor, as_tensor, from_numpy_owned, node_of, wrap
+from charl.tensor import Tensor, as_tensor, from_numpy_owned, node_of, unset, wrap
 
 CODE = {name: row.code for name, row in OPS.items()}
 COMPARES = {name for name, row in OPS.items() if row.result == "bool"}
@@ -242,7 +242,7 @@ def concat(parts: Sequence[Node], axis: int) -> Node:
     ndim = len(first.shape)
     total = sum(p.shape[axis] for p in filled)
     shape = (*first.shape[:axis], total, *first.shape[axis + 1 :])
-    out = expand(const(0, dtype_of(first)), shape)
+    out = unset(dtype_of(first), shape)
     at = 0
     for p in filled:
         starts = [0] * ndim
