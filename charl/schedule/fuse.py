@@ -36,7 +36,9 @@ def fuse(graph: Graph) -> tuple[list[Lowered], set[int]]:
             groups = _partition(graph, stored)
         except MustStore as must:
             if must.vertex in stored or graph[must.vertex].op == "leaf":
-                raise InternalError(f"fuse: vertex {must.vertex} is stored already", graph) from None
+                raise InternalError(
+                    f"fuse: vertex {must.vertex} is stored already", graph
+                ) from None
             stored.add(must.vertex)
             continue
         again = _shared(graph, groups, stored)
