@@ -6,7 +6,6 @@ step on the same operands, and NumPy's variable then takes charl's value, so tha
 add up. Runs B are lazy, on both backends, with 1, 2 and 5 threads, and must end with A's bits.
 """
 
-import itertools
 import os
 
 import numpy as np
@@ -17,8 +16,9 @@ import charl as ch
 from tests import drawing, oracle, programs
 from tests.programs import World
 
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of empty slices
 EXAMPLES = 2100 if os.environ.get("CI") or os.environ.get("HYPOTHESIS_PROFILE") == "ci" else 150
-THREADS = itertools.cycle((1, 2, 5))
+THREADS = (1, 2, 5)
 # one thread more for every few elements, so that small arrays are cut as large ones are
 SMALL_WORK = 16
 
@@ -141,8 +141,9 @@ def agree(program):
     with ch.config(backend="interp", eager=True, num_threads=1):
         first = run_checked(program)
         values = {k: first.value(k) for k in first.vars}
-    for backend, eager in (("interp", False), ("llvm", False), ("auto", False), ("llvm", True)):
-        threads = next(THREADS)
+    ways = (("interp", False), ("llvm", False), ("auto", False), ("llvm", True))
+    for k, (backend, eager) in enumerate(ways):
+        threads = THREADS[(len(program) + k) % 3]
         if eager and threads != 5:
             continue
         note(f"backend={backend} eager={eager} num_threads={threads}")
