@@ -141,7 +141,8 @@ class Owner:
         self.done: Callable | None = None
 
     def __del__(self):
-        _compiler.worker.inbox.put(self.number)
+        if _compiler is not None:  # the interpreter clears modules at its end
+            _compiler.worker.inbox.put(self.number)
 
 
 def _unmap(number: int) -> None:
