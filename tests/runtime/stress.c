@@ -547,7 +547,7 @@ int main(int argc, char **argv) {
         found = true;
 #ifdef __SANITIZE_THREAD__
         if (cases[k].forks)
-            continue; /* ThreadSanitizer has no threads after a fork beside threads */
+            continue; /* a sanitizer's own locks do not survive a fork beside threads */
 #endif
         cases[k].run();
         printf("%s held\n", cases[k].name);
