@@ -545,7 +545,7 @@ int main(int argc, char **argv) {
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         if (argc > 1 && strcmp(argv[1], cases[k].name) != 0) continue;
         found = true;
-#ifdef __SANITIZE_THREAD__
+#if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
         if (cases[k].forks)
             continue; /* a sanitizer's own locks do not survive a fork beside threads */
 #endif
