@@ -39,8 +39,8 @@
 #include "fold_body.h"
 #endif
 
-/* As the op maximum: x is the accumulated value; it stays if it is a NaN or equal to the new
-   one. */
+/* As the op maximum: x is the accumulated value; it stays if it is equal to the new one, or a
+   NaN and the new one is none. */
 #ifndef KEY
 #define KEY(x) (x)
 #define ORDERED(y) 1
@@ -50,12 +50,12 @@
 #ifdef LEAST
 #define NAME(part) PREFIX(max_##part)
 #define IDENTITY LEAST
-#define OP(x, y) (((KEY(x) >= KEY(y)) & ORDERED(y)) | IS_NAN(x) ? (x) : (y))
+#define OP(x, y) (((KEY(y) > KEY(x)) & ORDERED(x)) | IS_NAN(y) ? (y) : (x))
 #include "fold_body.h"
 
 #define NAME(part) PREFIX(min_##part)
 #define IDENTITY GREATEST
-#define OP(x, y) (((KEY(x) <= KEY(y)) & ORDERED(y)) | IS_NAN(x) ? (x) : (y))
+#define OP(x, y) (((KEY(y) < KEY(x)) & ORDERED(x)) | IS_NAN(y) ? (y) : (x))
 #include "fold_body.h"
 #endif
 

@@ -265,7 +265,7 @@ class Body(Frame):
         args = [self.spread(at, self.value(at, a)) for a in instr.args]
         code, dtype = at.code, instr.dtype
         cell = self.cell(
-            ("chunk", number), vector(MEMORY[dtype], self.width if self.column else LANES)
+            ("chunk", number), vector(MEMORY[dtype], at.width if self.column else LANES)
         )
         if not self.column and at.width < LANES:
             lane = code.op(f"and i64 {at.inner}, {LANES - 1}")
@@ -282,7 +282,7 @@ class Body(Frame):
         value = self.spread(at, self.value(at, instr.args[0]))
         element = MEMORY[dtype]
         if self.column:
-            cell = self.cell(("scan", number), vector(element, self.width))
+            cell = self.cell(("scan", number), vector(element, at.width))
             old = self.ops.load(code, dtype, cell, at.width, None)
             new = self.ops.fold(code, instr.attr, dtype, old, [value], at.width)
             self.ops.store(code, dtype, new, cell, at.width, None)

@@ -37,6 +37,7 @@ class Columns(Loops):
     def __init__(self, kernel: Kernel, host: Host, tier: str):
         self.lane_axis = len(kernel.outer) - 1
         super().__init__(kernel, host, tier)
+        self.width, self.split = self.choose(sum(self.costs), max(self.sizes))
         self.crossing = self._crossing()
         each = sum(BY_SHORT[self.dtypes[n]].itemsize for n in self.crossing)
         self.blocks = max(1, min(GROUP, GROUP_BYTES // (COLUMNS * max(1, each))))
@@ -106,6 +107,8 @@ class Columns(Loops):
                     code,
                     start,
                     stop,
+                    self.width,
+                    self.split,
                     lambda c, column, mask: self._once(c, number, outer, start, column, mask),
                 )
 
@@ -156,6 +159,8 @@ class Columns(Loops):
                 c,
                 start,
                 stop,
+                self.width,
+                self.split,
                 lambda s, column, mask: self._strip(
                     s, stage, [*outer, column], start, mask, p, after
                 ),

@@ -24,12 +24,19 @@ class Loops(Body):
 
     def __init__(self, kernel: Kernel, host: Host, tier: str):
         super().__init__(kernel, host)
-        widest, cost = self._measure()
-        factor = next((f for f, most in zip((4, 2), WIDE[tier]) if cost <= most), 1)
-        self.width = max(2, min(self.most_lanes, host.vector_bytes // widest * factor))
-        # whole vectors apart from the tail: where masks are slow, or matter beside the rest
-        native = all(host.native_mask(BY_SHORT[a.dtype].itemsize) for a in kernel.args)
-        self.split = not native or (tier == "full" and cost <= WIDE[tier][-1])
+        self.tier = tier
+        self.costs, self.sizes = self._measure()
+        self.native = all(host.native_mask(BY_SHORT[a.dtype].itemsize) for a in kernel.args)
+
+    def choose(self, cost: int, size: int) -> tuple[int, bool]:
+        """Lanes of a vector for a body of `cost` primitives on dtypes of `size` bytes, and whether
+        whole vectors are walked apart from the tail: where masks are slow, or matter beside the
+        rest.
+        """
+        factor = next((f for f, most in zip((4, 2), WIDE[self.tier]) if cost <= most), 1)
+        width = max(2, min(self.most_lanes, self.host.vector_bytes // size * factor))
+        split = not self.native or (self.tier == "full" and cost <= WIDE[self.tier][-1])
+        return width, split
 
     def text(self) -> str:
         """The module."""
@@ -44,17 +51,23 @@ class Loops(Body):
     def units(self, code: Code) -> None:
         raise NotImplementedError
 
-    def _measure(self) -> tuple[int, int]:
-        """Bytes of the widest dtype that is computed in, and primitives in all."""
-        widest, cost = 1, 0
-        for number, instr in enumerate(i for s in self.kernel.stages for i in s.body):
-            if instr.op in ("const", "param"):
-                continue
-            found = expansion_of(instr, self.dtypes)
-            cost += self._cost(instr) if found is None else sum(p.op != "const" for p in found.code)
-            for dtype in (self.dtypes[number], *(found.dtypes if found else ())):
-                widest = max(widest, BY_SHORT[dtype].itemsize)
-        return widest, cost
+    def _measure(self) -> tuple[list[int], list[int]]:
+        """By stage: primitives, and bytes of the widest dtype that is computed in."""
+        costs, sizes = [], []
+        for first, stage in zip(self.starts, self.kernel.stages):
+            cost, size = 0, 1
+            for number, instr in enumerate(stage.body, first):
+                if instr.op in ("const", "param"):
+                    continue
+                found = expansion_of(instr, self.dtypes)
+                used = (self.dtypes[number], *(found.dtypes if found else ()))
+                size = max(size, *(BY_SHORT[dtype].itemsize for dtype in used))
+                cost += (
+                    self._cost(instr) if found is None else sum(p.op != "const" for p in found.code)
+                )
+            costs.append(cost)
+            sizes.append(size)
+        return costs, sizes
 
     def _cost(self, instr: Instr) -> int:
         if instr.op == "load":
@@ -113,29 +126,29 @@ class Loops(Body):
         code.lines += [*before.lines, f"  br label %{start}", f"{start}:", *rest.lines]
         code.label = rest.label
 
-    def vectors(self, code: Code, first: str, last: str, body) -> None:
+    def vectors(self, code: Code, first: str, last: str, width: int, split: bool, body) -> None:
         """`body(code, index, mask)` for index first, first + width, ... below last."""
 
         def masked(c: Code, index: str) -> None:
-            left = self.least(c, c.op(f"sub i64 {last}, {index}"), str(self.width))
-            body(c, index, self._mask(c, c.op(f"trunc i64 {left} to i32")))
+            left = self.least(c, c.op(f"sub i64 {last}, {index}"), str(width))
+            body(c, index, self._mask(c, c.op(f"trunc i64 {left} to i32"), width))
 
-        if not self.split:
-            code.loop(first, last, self.width, masked)
+        if not split:
+            code.loop(first, last, width, masked)
             return
         length = code.op(f"sub i64 {last}, {first}")
-        stop = self.plus(code, first, code.op(f"and i64 {length}, {-self.width}"))
-        code.loop(first, stop, self.width, lambda c, i: body(c, i, None))
+        stop = self.plus(code, first, code.op(f"and i64 {length}, {-width}"))
+        code.loop(first, stop, width, lambda c, i: body(c, i, None))
         code.when(code.op(f"icmp slt i64 {stop}, {last}"), lambda c: masked(c, stop))
 
-    def _mask(self, code: Code, count: str) -> str:
+    def _mask(self, code: Code, count: str, width: int) -> str:
         """The first `count` (i32) lanes."""
-        full = vector("i32", self.width)
+        full = vector("i32", width)
         one = code.op(f"insertelement {full} poison, i32 {count}, i64 0")
         every = code.op(
-            f"shufflevector {full} {one}, {full} poison, <{self.width} x i32> zeroinitializer"
+            f"shufflevector {full} {one}, {full} poison, <{width} x i32> zeroinitializer"
         )
-        return code.op(f"icmp ult {full} {iota(self.width, 'i32')}, {every}")
+        return code.op(f"icmp ult {full} {iota(width, 'i32')}, {every}")
 
     # -- reductions and scans ----------------------------------------------------------------------
 

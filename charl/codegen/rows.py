@@ -11,9 +11,10 @@ from dataclasses import replace
 from functools import partial
 
 from charl.codegen.frame import Operand, Region
+from charl.codegen.host import Host
 from charl.codegen.loops import Loops
 from charl.codegen.text import REGISTER, Code, vector
-from charl.schedule.kernel import LANES, STEPS, UNIT, Instr, Stage
+from charl.schedule.kernel import LANES, STEPS, UNIT, Instr, Kernel, Stage
 
 
 class Rows(Loops):
@@ -21,6 +22,10 @@ class Rows(Loops):
 
     most_lanes = LANES
     lane_axis = -1
+
+    def __init__(self, kernel: Kernel, host: Host, tier: str):
+        super().__init__(kernel, host, tier)
+        self.walks = list(map(self.choose, self.costs, self.sizes))
 
     def units(self, code: Code) -> None:
         kernel = self.kernel
@@ -59,7 +64,7 @@ class Rows(Loops):
             self.hoisted(
                 c,
                 lambda b, r: self._walk(
-                    Region(r, b, self.width, None, [], stage=stage), first, last
+                    Region(r, b, self.walks[stage][0], None, [], stage=stage), first, last
                 ),
             )
 
@@ -88,7 +93,7 @@ class Rows(Loops):
             self.clear(code, self.vector_cell("scan", n, instr, 1), instr, 1)
 
         def walk(before: Code, rest: Code) -> None:
-            at = Region(rest, before, self.width, None, outer, stage=stage)
+            at = Region(rest, before, self.walks[stage][0], None, outer, stage=stage)
             if sums:
                 rest.loop(first, last, LANES * STEPS, lambda c, p: chunk(replace(at, code=c), p))
             else:
@@ -114,6 +119,7 @@ class Rows(Loops):
             at.code,
             first,
             last,
+            *self.walks[at.stage],
             lambda c, index, mask: self.stage(
                 replace(at, code=c, inner=index, mask=mask, splats={})
             ),

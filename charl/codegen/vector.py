@@ -130,22 +130,48 @@ class Arithmetic:
         return code.op(f"phi {full} [{fast}, %{before}], [{value}, %{after}]")
 
     def _apart(self, code, body, args, width):
-        """Calls an Expansion as a function of its own: one copy, and cold."""
+        """Calls an Expansion as a function of its own: one copy, and cold. It takes the lanes one
+        by one: instruction selection of what 64-bit products do in vectors takes LLVM longer than
+        the rest of a kernel.
+        """
         types = [vector(REGISTER[dtype], width) for dtype in body.args]
         result = vector(REGISTER[body.dtype], width)
         name = code.module.functions.get((body, width))
         if name is None:
-            name = code.module.name("@slow")
-            code.module.functions[body, width] = name
+            name = code.module.functions[body, width] = code.module.name("@slow")
             inside = Code(code.module, "entry")
             names = [f"%a{k}" for k in range(len(args))]
-            value = self.splice(inside, body, names, width)
+            if width == 1:
+                value = self.splice(inside, body, names, 1)
+            else:
+                value = self._lane_by_lane(inside, body, names, width)
             heads = ", ".join(f"{kind} {text}" for kind, text in zip(types, names))
             head = f"define internal {result} {name}({heads}) noinline cold {self.attributes} {{"
             lines = [head, "entry:", *inside.lines, f"  ret {result} {value}", "}"]
             code.module.helpers[name] = "\n".join(lines)
         operands = ", ".join(f"{kind} {text}" for kind, text in zip(types, args))
         return code.op(f"call {result} {name}({operands})")
+
+    def _lane_by_lane(self, code, body, args, width):
+        """A vector of what an Expansion makes of each lane."""
+        element = REGISTER[body.dtype]
+        full = vector(element, width)
+        code.do("br label %lane")
+        code.begin("lane")
+        code.do("%k = phi i64 [0, %entry], [%following, %more]")
+        code.do(f"%made = phi {full} [poison, %entry], [%all, %more]")
+        scalars = [
+            code.op(f"extractelement {vector(REGISTER[dtype], width)} {text}, i64 %k")
+            for dtype, text in zip(body.args, args)
+        ]
+        value = self.splice(code, body, scalars, 1)
+        code.do("br label %more")
+        code.begin("more")
+        code.do(f"%all = insertelement {full} %made, {element} {value}, i64 %k")
+        code.do("%following = add i64 %k, 1")
+        code.branch(code.op(f"icmp ult i64 %following, {width}"), "lane", "done")
+        code.begin("done")
+        return "%all"
 
     def any(self, code: Code, mask: str, width: int) -> str:
         """i1: whether a lane of the mask is set."""

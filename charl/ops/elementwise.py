@@ -94,15 +94,18 @@ def _reciprocal(b, x):
 
 
 def _maximum(b, x, y):
+    """x86 has `y > x ? y : x` as one instruction, which keeps an x that is a NaN."""
     if x.kind == "b":
         return x | y
-    return b.select((x >= y) | (x != x) if x.kind == "f" else x >= y, x, y)
+    r = b.select(y > x, y, x)
+    return b.select(y != y, y, r) if x.kind == "f" else r
 
 
 def _minimum(b, x, y):
     if x.kind == "b":
         return x & y
-    return b.select((x <= y) | (x != x) if x.kind == "f" else x <= y, x, y)
+    r = b.select(y < x, y, x)
+    return b.select(y != y, y, r) if x.kind == "f" else r
 
 
 def _clip(b, x, low, high):
