@@ -1,10 +1,14 @@
 /* threads.c: workers that each wait on a word of their own, and one launch at a time.
  *
- * A launch posts a range to each worker it wants (word = POSTED) and wakes the parked ones.
- * Whoever moves the word from POSTED to IDLE has claimed the range: the worker, or the caller
- * when it is done with its own. So a worker that is slow to wake delays nobody. Nothing of a
- * launch is read before its range is claimed, and the launch cannot end before every claimed
- * range is counted off in `pending`: the fields of `job` are stable whenever they are read.
+ * A launch cuts its units into chunks, gives each thread an equal share of them, posts to each
+ * worker (word = POSTED) and wakes the parked ones. A thread runs half of what its share still
+ * holds at a time; when that is used up, half of what another's holds, from the end. So a thread
+ * that is slow to wake, or whose core is taken by another program, delays nobody for long.
+ *
+ * Whoever moves the word from POSTED to IDLE has claimed the slot: the worker, or the caller when
+ * no chunk is left. Nothing of a launch is read before its slot is claimed, and the launch cannot
+ * end before every claimed slot is counted off in `pending`: the fields of `job` are stable
+ * whenever they are read.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -31,15 +35,18 @@
 
 enum { IDLE = 0, POSTED = 1, QUIT = 2 };
 enum { WORKER_SPINS = 2000, CALLER_SPINS = 4000, STACK_BYTES = 4 << 20 };
+enum { CHUNKS = 8 }; /* of a thread's share */
 
 typedef _Atomic uint32_t word_t;
 
-/* One range of the current launch, and the worker that stands ready for it. Slot 0 is the
- * caller's. */
+/* One thread's part of the current launch. Slot 0 is the caller's. */
 typedef struct slot_t {
     _Alignas(128) word_t word;
     word_t parked;
-    int32_t code;
+    _Atomic uint64_t share; /* chunks that nobody has begun: the first << 32 | the end */
+    int32_t code;           /* of the lowest unit that failed, */
+    int64_t failed;         /* where the chunks begin that it lies in, */
+    charl_error_t error;    /* and its record */
     charl_launch_t launch;
     pthread_t thread;
 } slot_t;
@@ -48,10 +55,10 @@ static slot_t slots[CHARL_MAX_THREADS];
 
 static struct {
     charl_kernel_t fn;
-    int64_t units;
-    int32_t ranges;
+    int64_t units, chunks;
+    int32_t threads;
     int32_t spins;                /* how often an idle worker looks before it parks */
-    _Alignas(128) word_t pending; /* ranges posted and not done */
+    _Alignas(128) word_t pending; /* slots posted and not done */
     word_t caller_parked;
 } job;
 
@@ -146,16 +153,47 @@ static int32_t run(charl_kernel_t fn, charl_launch_t *launch, int64_t begin, int
     return code;
 }
 
-/* ---- ranges ---- */
+/* ---- shares ---- */
 
-/* The first unit of range t: the first units % ranges ranges are one unit longer. */
-static int64_t range_start(int32_t t) {
-    int64_t each = job.units / job.ranges, longer = job.units % job.ranges;
-    return each * t + (t < longer ? t : longer);
+/* Where part t of `parts` even parts begins; the first count % parts of them are one longer. */
+static int64_t part_start(int64_t count, int64_t parts, int64_t t) {
+    int64_t longer = count % parts;
+    return count / parts * t + (t < longer ? t : longer);
 }
 
-static void run_range(int32_t t) {
-    slots[t].code = run(job.fn, &slots[t].launch, range_start(t), range_start(t + 1));
+/* Half of what the share holds: the owner takes the first half, others the last. */
+static bool take(slot_t *slot, bool own, uint64_t *begin, uint64_t *end) {
+    uint64_t old = atomic_load(&slot->share), left;
+    do {
+        uint64_t first = old >> 32, last = old & UINT32_MAX;
+        if (first >= last) return false;
+        uint64_t cut = own ? first + (last - first + 1) / 2 : last - (last - first + 1) / 2;
+        *begin = own ? first : cut;
+        *end = own ? cut : last;
+        left = own ? cut << 32 | last : first << 32 | cut;
+    } while (!atomic_compare_exchange_weak(&slot->share, &old, left));
+    return true;
+}
+
+static void run_chunks(slot_t *slot, uint64_t first, uint64_t last) {
+    int64_t begin = part_start(job.units, job.chunks, (int64_t)first);
+    int64_t end = part_start(job.units, job.chunks, (int64_t)last);
+    int32_t code = run(job.fn, &slot->launch, begin, end);
+    if (code && (!slot->code || begin < slot->failed)) {
+        slot->code = code;
+        slot->failed = begin;
+        slot->error = slot->launch.error;
+    }
+}
+
+/* Thread t's own chunks, then those that others have not begun. After an error, too: the lowest
+ * unit that fails is found whoever runs it. */
+static void run_shares(int32_t t) {
+    uint64_t begin, end;
+    for (int32_t k = 0; k < job.threads; k++) {
+        slot_t *owner = &slots[(t + k) % job.threads];
+        while (take(owner, k == 0, &begin, &end)) run_chunks(&slots[t], begin, end);
+    }
 }
 
 static bool claim(slot_t *slot) {
@@ -163,8 +201,8 @@ static bool claim(slot_t *slot) {
     return atomic_compare_exchange_strong(&slot->word, &posted, IDLE);
 }
 
-/* Counts off a range that is done. */
-static void finish_range(void) {
+/* Counts off a slot that is done. */
+static void finish_slot(void) {
     if (atomic_fetch_sub(&job.pending, 1) == 1 && atomic_load(&job.caller_parked))
         wake(&job.pending);
 }
@@ -196,8 +234,8 @@ static void *work(void *argument) {
     while (await_word(slot, turns) != QUIT) {
         if (!claim(slot)) continue;
         turns = job.spins;
-        run_range(t);
-        finish_range();
+        run_shares(t);
+        finish_slot();
     }
     return NULL;
 }
@@ -287,48 +325,50 @@ static void await_workers(int32_t turns) {
     atomic_store(&job.caller_parked, 0);
 }
 
-static int32_t run_ranges(charl_kernel_t fn, charl_launch_t *launch, int64_t units,
-                          int32_t ranges) {
+static int32_t run_together(charl_kernel_t fn, charl_launch_t *launch, int64_t units,
+                            int32_t threads) {
     job.fn = fn;
     job.units = units;
-    job.ranges = ranges;
-    job.spins = ranges <= cpus ? WORKER_SPINS : 0;
-    atomic_store(&job.pending, (uint32_t)ranges - 1);
-    for (int32_t t = 0; t < ranges; t++) {
-        slots[t].launch = *launch;
-        slots[t].launch.thread = t;
-        slots[t].launch.nthreads = ranges;
-        if (launch->scratch) slots[t].launch.scratch += t * launch->scratch_bytes;
-        if (t) post(&slots[t], POSTED);
+    job.chunks = units < CHUNKS * (int64_t)threads ? units : CHUNKS * (int64_t)threads;
+    job.threads = threads;
+    job.spins = threads <= cpus ? WORKER_SPINS : 0;
+    atomic_store(&job.pending, (uint32_t)threads - 1);
+    for (int32_t t = 0; t < threads; t++) {
+        slot_t *slot = &slots[t];
+        slot->code = 0;
+        slot->launch = *launch;
+        slot->launch.thread = t;
+        slot->launch.nthreads = threads;
+        if (launch->scratch) slot->launch.scratch += t * launch->scratch_bytes;
+        uint64_t first = (uint64_t)part_start(job.chunks, threads, t);
+        uint64_t end = (uint64_t)part_start(job.chunks, threads, t + 1);
+        atomic_store(&slot->share, first << 32 | end);
     }
-    run_range(0);
-    for (int32_t t = 1; t < ranges; t++) {
-        if (!claim(&slots[t])) continue;
-        run_range(t);
-        finish_range();
-    }
-    await_workers(ranges <= cpus ? CALLER_SPINS : 0);
-    for (int32_t t = 0; t < ranges; t++) {
-        if (slots[t].code) {
-            launch->error = slots[t].launch.error;
-            return slots[t].code;
-        }
-    }
-    return CHARL_OK;
+    for (int32_t t = 1; t < threads; t++) post(&slots[t], POSTED);
+    run_shares(0);
+    for (int32_t t = 1; t < threads; t++)
+        if (claim(&slots[t])) finish_slot();
+    await_workers(threads <= cpus ? CALLER_SPINS : 0);
+    slot_t *lowest = NULL;
+    for (int32_t t = 0; t < threads; t++)
+        if (slots[t].code && (!lowest || slots[t].failed < lowest->failed)) lowest = &slots[t];
+    if (!lowest) return CHARL_OK;
+    launch->error = lowest->error;
+    return lowest->code;
 }
 
 int32_t charl_parallel(charl_kernel_t fn, charl_launch_t *launch, int64_t units,
                        int32_t max_threads) {
     if (units <= 0) return CHARL_OK;
-    int32_t ranges = charl_num_threads();
-    if (ranges > max_threads) ranges = max_threads;
-    if (ranges > units) ranges = (int32_t)units;
-    if (ranges <= 1 || inside_launch) return run_serially(fn, launch, units);
+    int32_t threads = charl_num_threads();
+    if (threads > max_threads) threads = max_threads;
+    if (threads > units) threads = (int32_t)units;
+    if (threads <= 1 || inside_launch) return run_serially(fn, launch, units);
     pthread_once(&once, start_up);
     if (atomic_flag_test_and_set(&launching)) return run_serially(fn, launch, units);
-    ranges = start_workers(ranges - 1) + 1;
+    threads = start_workers(threads - 1) + 1;
     int32_t code =
-        ranges > 1 ? run_ranges(fn, launch, units, ranges) : run_serially(fn, launch, units);
+        threads > 1 ? run_together(fn, launch, units, threads) : run_serially(fn, launch, units);
     atomic_flag_clear(&launching);
     return code;
 }

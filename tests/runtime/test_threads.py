@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from typing import NamedTuple
 
 import pytest
 
@@ -22,46 +23,56 @@ def restored():
     threads.set_num_threads(before)
 
 
-def ranges_of(units, max_threads=99, scratch=None):
-    """The ranges of a launch: (thread, nthreads, begin, end), sorted; and the scratch of each."""
+class Piece(NamedTuple):
+    """One call of a kernel."""
+
+    begin: int
+    end: int
+    thread: int
+    nthreads: int
+    scratch: int | None
+
+
+def pieces_of(units, max_threads=99, scratch=None):
+    """A launch's pieces, in order."""
     seen = []
     launch = Launch(scratch=scratch, scratch_bytes=128)
 
     @KERNEL
     def kernel(launch, begin, end):
         mine = launch.contents
-        seen.append((mine.thread, mine.nthreads, begin, end, mine.scratch))
+        seen.append(Piece(begin, end, mine.thread, mine.nthreads, mine.scratch))
         return 0
 
     assert parallel(kernel, ctypes.byref(launch), units, max_threads) == 0
-    seen.sort()
-    return [entry[:4] for entry in seen], [entry[4] for entry in seen]
+    return sorted(seen)
+
+
+def covered(pieces):
+    return [unit for piece in pieces for unit in range(piece.begin, piece.end)]
 
 
 @pytest.mark.parametrize("count", range(1, 9))
 @pytest.mark.parametrize("units", [0, 1, 2, 7, 8, 100])
-def test_ranges_are_even_contiguous_and_complete(count, units):
+def test_each_unit_runs_once(count, units):
     threads.set_num_threads(count)
-    found, _ = ranges_of(units)
-    used = min(count, units)
-    assert [entry[0] for entry in found] == list(range(used))
-    assert all(entry[1] == used for entry in found)
-    bounds = [0, *(entry[3] for entry in found)]
-    assert [entry[2] for entry in found] == bounds[:-1]
-    assert bounds[-1] == units
-    sizes = [end - begin for _, _, begin, end in found]
-    assert not sizes or max(sizes) - min(sizes) <= 1
+    pieces = pieces_of(units)
+    assert covered(pieces) == list(range(units))
+    assert {piece.nthreads for piece in pieces} <= {min(count, units)}
+    assert all(0 <= piece.thread < piece.nthreads for piece in pieces)
 
 
-def test_max_threads_bounds_the_ranges():
+def test_max_threads_bounds_the_threads():
     threads.set_num_threads(6)
-    assert [len(ranges_of(100, most)[0]) for most in (-1, 0, 1, 2, 6, 7)] == [1, 1, 1, 2, 6, 6]
+    found = [{piece.nthreads for piece in pieces_of(100, most)} for most in (-1, 0, 1, 2, 6, 7)]
+    assert found == [{1}, {1}, {1}, {2}, {6}, {6}]
 
 
-def test_each_range_has_its_scratch():
+def test_each_thread_has_its_scratch():
     threads.set_num_threads(4)
-    assert ranges_of(4, scratch=1 << 20)[1] == [(1 << 20) + 128 * t for t in range(4)]
-    assert ranges_of(4)[1] == [None] * 4
+    start = 1 << 20
+    assert all(p.scratch == start + 128 * p.thread for p in pieces_of(100, scratch=start))
+    assert all(p.scratch is None for p in pieces_of(100))
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -87,12 +98,12 @@ def test_nested_launches_run_serially():
 
     @KERNEL
     def kernel(launch, begin, end):
-        inner.append(ranges_of(50)[0])
+        inner.append(pieces_of(50))
         return 0
 
     launch = Launch()
     assert parallel(kernel, ctypes.byref(launch), 4, 4) == 0
-    assert inner == [[(0, 1, 0, 50)]] * 4
+    assert {(piece,) for (piece,) in inner} == {(Piece(0, 50, 0, 1, None),)}
 
 
 def test_concurrent_callers_each_get_all_units():
@@ -101,10 +112,9 @@ def test_concurrent_callers_each_get_all_units():
 
     def work():
         for units in range(1, 60):
-            found, _ = ranges_of(units)
-            covered = [unit for _, _, begin, end in found for unit in range(begin, end)]
-            if covered != list(range(units)):
-                wrong.append(found)
+            pieces = pieces_of(units)
+            if covered(pieces) != list(range(units)):
+                wrong.append(pieces)
 
     callers = [threading.Thread(target=work) for _ in range(4)]
     for caller in callers:
@@ -118,13 +128,13 @@ def test_concurrent_callers_each_get_all_units():
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_child_of_a_fork_launches():
     threads.set_num_threads(4)
-    ranges_of(100)
+    pieces_of(100)
     for _ in range(5):
         child = os.fork()
         if child == 0:
-            os._exit(0 if len(ranges_of(100)[0]) == 4 else 1)
+            os._exit(0 if {piece.nthreads for piece in pieces_of(100)} == {4} else 1)
         assert os.waitpid(child, 0)[1] == 0
-    assert len(ranges_of(100)[0]) == 4
+    assert {piece.nthreads for piece in pieces_of(100)} == {4}
 
 
 def test_set_num_threads_says_what_is_wrong():
