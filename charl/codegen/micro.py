@@ -159,6 +159,12 @@ class Functions:
             *((before, full, "zeroinitializer", total) for before, total in zip(sums, totals)),
         ]
         code = Code(module, "entry")
+        for r in range(rows):  # what the sums are added to comes while they are made
+            row = self.at(code, "%c", mul(code, "%ldc", str(r)))
+            for v in range(vectors):
+                hints = [("i32", hint) for hint in ("1", "3", "1")]
+                ahead = self.at(code, row, str(v * lanes))
+                code.call("llvm.prefetch.p0", "void", ("ptr", ahead), *hints)
         code.do("br label %loop")
         code.begin("loop")
         for place, kind, start, following in carried:
