@@ -34,7 +34,7 @@ class Body(Frame):
             return x.text
         element = REGISTER[x.dtype]
         if not x.text.startswith("%"):
-            return f"splat ({element} {x.text})"
+            return self.ops.constant(at.code, x.dtype, x.text, at.width)
         code, seen = (at.before, at.fixed) if x.fixed else (at.code, at.splats)
         key = ("splat", x.text)
         if key not in seen:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from charl.codegen.host import Host
 from charl.codegen.memory import Memory
-from charl.codegen.text import MEMORY, REGISTER, Code, Module
+from charl.codegen.text import MEMORY, Code, Module
 from charl.core.dtypes import BY_SHORT
 from charl.schedule.kernel import COLUMNS, Access, Int, Kernel, P
 
@@ -55,10 +55,10 @@ class Region:
 class Frame:
     """One kernel while it is written: its function's entry block, and where its buffers lie."""
 
-    def __init__(self, kernel: Kernel, host: Host):
+    def __init__(self, kernel: Kernel, host: Host, quick: bool = False):
         self.kernel, self.host = kernel, host
         self.column = kernel.order == "column"
-        self.ops = Memory(host)
+        self.ops = Memory(host, quick)
         self.module = Module()
         self.entry = Code(self.module, "entry")
         self.known: dict[object, str] = {}  # what entry defines
@@ -85,15 +85,15 @@ class Frame:
         if not isinstance(value, P):
             return str(value)
 
-        def load() -> str:
-            params = self.once(
-                "params",
-                lambda: self.entry.op(f"load ptr, ptr {self.entry.op(self.launch('params'))}"),
-            )
-            at = self.entry.op(f"getelementptr i64, ptr {params}, i64 {value.k}")
-            return self.entry.op(f"load i64, ptr {at}")
+        return self.once(value, lambda: self.entry.op(f"load i64, ptr {self.param(value)}"))
 
-        return self.once(value, load)
+    def param(self, value: P) -> str:
+        """The address of a launch parameter."""
+        params = self.once(
+            "params",
+            lambda: self.entry.op(f"load ptr, ptr {self.entry.op(self.launch('params'))}"),
+        )
+        return self.entry.op(f"getelementptr i64, ptr {params}, i64 {value.k}")
 
     def buffer(self, arg: int) -> str:
         """The pointer of an argument."""
@@ -109,20 +109,12 @@ class Frame:
         return self.once(("buffer", arg), load)
 
     def scalar(self, value: P, dtype: str) -> str:
-        """A launch parameter as a value of the dtype: its low bits."""
+        """A launch parameter as a value of the dtype: its low bytes, which come first."""
 
-        def convert() -> str:
-            bits = 8 * BY_SHORT[dtype].itemsize
-            text = self.int(value)
-            if bits < 64:
-                text = self.entry.op(f"trunc i64 {text} to i{bits}")
-            if dtype == "b1":
-                return self.entry.op(f"icmp ne i8 {text}, 0")
-            if REGISTER[dtype] in ("float", "double"):
-                return self.entry.op(f"bitcast i{bits} {text} to {REGISTER[dtype]}")
-            return text
+        def load() -> str:
+            return self.ops.load_one(self.entry, dtype, self.param(value))
 
-        return self.once((value, dtype), convert)
+        return self.once((value, dtype), load)
 
     def slot(self, number: int) -> str:
         """The first byte of a scratch slot; slots follow each other, each rounded up to SLOT_ALIGN

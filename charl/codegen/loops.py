@@ -5,15 +5,18 @@ Sums of one chunk lie in a "chunk" cell, sums of chunks in a "total" cell.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from charl.codegen.body import Body, expansion_of
 from charl.codegen.host import Host
 from charl.codegen.text import MEMORY, Code, iota, vector
 from charl.core.dtypes import BY_SHORT
 from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK, Instr, Kernel
 
-# Bodies of at most so many primitives are walked 4 (or 2) vectors at a time: more would spill
-# registers.
-WIDE = {"quick": (6, 12), "full": (16, 40)}
+# Bodies of at most so many primitives are walked 4 (or 2) vectors at a time: more takes longer to
+# compile than it gains. Two vectors of a long body hide each other's latency (a fifth faster).
+WIDE = {"quick": (6, 12), "full": (16, 400)}
+SPLIT = 40  # primitives of a body that is written out without masks, too
 FAR = 4  # cost of a load of elements that are not consecutive
 
 
@@ -23,8 +26,11 @@ class Loops(Body):
     most_lanes = 0  # of a vector
 
     def __init__(self, kernel: Kernel, host: Host, tier: str):
-        super().__init__(kernel, host)
+        super().__init__(kernel, host, tier == "quick")
         self.tier = tier
+        if tier == "quick":
+            used = Counter(i.op for stage in kernel.stages for i in stage.body)
+            self.ops.repeated = frozenset(op for op, times in used.items() if times > 1)
         self.costs, self.sizes = self._measure()
         self.native = all(host.native_mask(BY_SHORT[a.dtype].itemsize) for a in kernel.args)
 
@@ -35,7 +41,7 @@ class Loops(Body):
         """
         factor = next((f for f, most in zip((4, 2), WIDE[self.tier]) if cost <= most), 1)
         width = max(2, min(self.most_lanes, self.host.vector_bytes // size * factor))
-        split = not self.native or (self.tier == "full" and cost <= WIDE[self.tier][-1])
+        split = not self.native or (self.tier == "full" and cost <= SPLIT)
         return width, split
 
     def text(self) -> str:

@@ -100,7 +100,7 @@ class Module:
 
     def __init__(self):
         self.declared: dict[str, str] = {}
-        self.constants: dict[str, str] = {}
+        self.constants: dict[tuple[str, str], str] = {}
         self.helpers: dict[str, str] = {}
         self.functions: dict[tuple, str] = {}  # (Expansion, width) -> its helper
         self._fresh = 0
@@ -113,17 +113,14 @@ class Module:
         self.declared[name] = f"declare {result} @{name}({', '.join(operands)})"
         return f"@{name}"
 
-    def constant(self, element: str, literals: tuple[str, ...]) -> str:
-        """The name of a private table."""
-        entries = ", ".join(f"{element} {text}" for text in literals)
-        return self.constants.setdefault(
-            f"[{len(literals)} x {element}] [{entries}]", f"@t{len(self.constants)}"
-        )
+    def constant(self, kind: str, value: str) -> str:
+        """The name of a private constant in memory."""
+        return self.constants.setdefault((kind, value), f"@t{len(self.constants)}")
 
     def text(self, kernel: str) -> str:
         tables = [
-            f"{name} = private unnamed_addr constant {data}"
-            for data, name in self.constants.items()
+            f"{name} = private unnamed_addr constant {kind} {value}"
+            for (kind, value), name in self.constants.items()
         ]
         return "\n".join([*tables, kernel, *self.helpers.values(), *self.declared.values(), ""])
 

@@ -6,13 +6,27 @@ or not it is used: nothing here traps or touches memory, but for constant tables
 
 from __future__ import annotations
 
-from charl.codegen.text import REGISTER, Code, intrinsic_of, literal, splat, suffix, vector
+import functools
+from typing import NamedTuple
+
+from charl.codegen.text import (
+    REGISTER,
+    Code,
+    Module,
+    intrinsic_of,
+    literal,
+    splat,
+    suffix,
+    vector,
+)
 from charl.core.dtypes import BY_SHORT
 from charl.core.errors import InternalError
 from charl.ops.primitive import PRIMITIVES
 from charl.ops.trace import expansion
 
 HALVES = ("f16", "bf16")
+ARG, CONSTANT, FRESH, BEFORE = "\1", "\2", "\3", "\4"  # marks in a Template
+LONG = 12  # primitives of an op that is worth a function where it is repeated
 _IDENTITY = {
     "add": (-0.0, 0),
     "dot": (-0.0, 0),
@@ -34,11 +48,71 @@ _FOLD = {
 _OF_BOOL = {"add": "or", "max": "or", "mul": "and", "min": "and"}
 
 
-class Arithmetic:
-    """Emits for one host. Holds no state but the choice of instructions."""
+class Blank(Module):
+    """A module of one expansion's text, with marks for what depends on where it is filled in."""
 
-    def __init__(self, host):
-        self.host = host
+    def name(self, stem: str = "") -> str:
+        return f"{stem}{FRESH}.{super().name()}"
+
+    def constant(self, kind: str, value: str) -> str:
+        return super().constant(kind, value).replace("@t", CONSTANT) + ";"
+
+
+class Template(NamedTuple):
+    """The text of an expansion, written once."""
+
+    module: Blank
+    code: Code
+    result: str
+    length: int  # primitives
+
+    def fill(self, code: Code, args: list[str]) -> str:
+        """Appends it to code and returns its result."""
+        module, made = code.module, self.module
+        module.declared.update(made.declared)
+        places = [module.constant(*constant) for constant in made.constants]
+        fresh, before = module.name(), code.label
+        functions = {}
+
+        def filled(text: str) -> str:
+            for mark, names in ((ARG, args), (CONSTANT, places)):
+                for k, name in enumerate(names):
+                    text = text.replace(f"{mark}{k};", name)
+            for inside, name in functions.items():
+                text = text.replace(inside, name)
+            return text.replace(BEFORE, before).replace(FRESH, fresh)
+
+        for key, inside in made.functions.items():
+            if key not in module.functions:
+                functions[inside] = module.functions[key] = module.name("@apart")
+                module.helpers[functions[inside]] = filled(made.helpers[inside])
+            functions[inside] = module.functions[key]
+        if self.code.lines:
+            code.lines.append(filled("\n".join(self.code.lines)))
+        code.label = filled(self.code.label)
+        return filled(self.result)
+
+
+@functools.lru_cache(4096)
+def template_of(host, quick: bool, op: str, dtypes, result: str, width: int) -> Template:
+    """A table op's text for operands of these dtypes."""
+    code = Code(Blank(), BEFORE)
+    args = [f"{ARG}{k};" for k in range(len(dtypes))]
+    body = expansion(op, dtypes, result)
+    value = Arithmetic(host, quick).splice(code, body, args, width)
+    return Template(code.module, code, value, len(body.code))
+
+
+class Arithmetic:
+    """Emits for one host. Holds no state but the choice of instructions.
+
+    quick: constant vectors are loaded. Instruction selection takes 30 us for each that it makes,
+    ten times as long as for most instructions.
+    """
+
+    def __init__(self, host, quick: bool = False):
+        self.host, self.quick = host, quick
+        self.repeated: frozenset[str] = frozenset()  # ops that are compiled once, and called
         # functions that pass vectors to each other must agree on how wide a register is
         self.attributes = f'nounwind "prefer-vector-width"="{8 * host.vector_bytes}"'
 
@@ -48,7 +122,12 @@ class Arithmetic:
         self, code: Code, op: str, dtypes: tuple[str, ...], result: str, args: list[str], width: int
     ) -> str:
         """A table op (or primitive) on operands of the given dtypes."""
-        return self.splice(code, expansion(op, dtypes, result), args, width)
+        template = template_of(self.host, self.quick, op, dtypes, result, width)
+        if op not in self.repeated or template.length < LONG:
+            return template.fill(code, args)
+        types = [vector(REGISTER[dtype], width) for dtype in dtypes]
+        full = vector(REGISTER[result], width)
+        return self.function(code, (op, dtypes, width), types, full, template.fill, args)
 
     def splice(self, code: Code, body, args: list[str], width: int) -> str:
         """The instructions of an Expansion, inline."""
@@ -62,7 +141,7 @@ class Arithmetic:
 
     def _prim(self, code, prim, args, dtypes, width):
         if prim.op == "const":
-            return splat(prim.dtype, prim.attr, width)
+            return self.constant(code, prim.dtype, literal(prim.dtype, prim.attr), width)
         if prim.op == "cast":
             return self.cast(code, args[0], dtypes[0], prim.dtype, width)
         if prim.op == "bitcast":
@@ -90,15 +169,24 @@ class Arithmetic:
             code.module.declare(called, full, *[full] * len(args))
         return code.op(text)
 
+    def constant(self, code: Code, dtype: str, text: str, width: int) -> str:
+        """All lanes the same literal."""
+        if width == 1:
+            return text
+        element = REGISTER[dtype]
+        value, full = f"splat ({element} {text})", vector(element, width)
+        if not self.quick or dtype == "b1":
+            return value
+        return code.op(f"load {full}, ptr {code.module.constant(full, value)}")
+
     def _bitcast(self, code, x, source, target, width):
         a, b = vector(REGISTER[source], width), vector(REGISTER[target], width)
         return x if a == b else code.op(f"bitcast {a} {x} to {b}")
 
     def _table(self, code, prim, index, width):
         element = REGISTER[prim.dtype]
-        table = code.module.constant(
-            element, tuple(literal(prim.dtype, value) for value in prim.attr)
-        )
+        entries = ", ".join(f"{element} {literal(prim.dtype, value)}" for value in prim.attr)
+        table = code.module.constant(f"[{len(prim.attr)} x {element}]", f"[{entries}]")
         where = code.op(f"getelementptr {element}, ptr {table}, {vector('i32', width)} {index}")
         if width == 1:
             return code.op(f"load {element}, ptr {where}")
@@ -130,25 +218,31 @@ class Arithmetic:
         return code.op(f"phi {full} [{fast}, %{before}], [{value}, %{after}]")
 
     def _apart(self, code, body, args, width):
-        """Calls an Expansion as a function of its own: one copy, and cold. It takes the lanes one
-        by one: instruction selection of what 64-bit products do in vectors takes LLVM longer than
-        the rest of a kernel.
+        """An Expansion as a cold function. It takes the lanes one by one: instruction selection of
+        what 64-bit products do in vectors takes LLVM longer than the rest of a kernel.
         """
         types = [vector(REGISTER[dtype], width) for dtype in body.args]
-        result = vector(REGISTER[body.dtype], width)
-        name = code.module.functions.get((body, width))
+        full = vector(REGISTER[body.dtype], width)
+        write = self.splice if width == 1 else self._lane_by_lane
+
+        def inside(code: Code, names: list[str]) -> str:
+            return write(code, body, names, width)
+
+        return self.function(code, (body, width), types, full, inside, args, "cold")
+
+    def function(self, code, key, types, result, write, args, attribute="") -> str:
+        """Calls the module's function of this key; `write(code, args)` writes it, once."""
+        module = code.module
+        name = module.functions.get(key)
         if name is None:
-            name = code.module.functions[body, width] = code.module.name("@slow")
-            inside = Code(code.module, "entry")
+            name = module.functions[key] = module.name("@apart")
+            inside = Code(module, "entry")
             names = [f"%a{k}" for k in range(len(args))]
-            if width == 1:
-                value = self.splice(inside, body, names, 1)
-            else:
-                value = self._lane_by_lane(inside, body, names, width)
+            value = write(inside, names)
             heads = ", ".join(f"{kind} {text}" for kind, text in zip(types, names))
-            head = f"define internal {result} {name}({heads}) noinline cold {self.attributes} {{"
-            lines = [head, "entry:", *inside.lines, f"  ret {result} {value}", "}"]
-            code.module.helpers[name] = "\n".join(lines)
+            head = f"define internal {result} {name}({heads}) noinline {attribute} "
+            lines = [f"{head}{self.attributes} {{", "entry:", *inside.lines]
+            module.helpers[name] = "\n".join([*lines, f"  ret {result} {value}", "}"])
         operands = ", ".join(f"{kind} {text}" for kind, text in zip(types, args))
         return code.op(f"call {result} {name}({operands})")
 

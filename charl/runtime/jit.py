@@ -285,24 +285,22 @@ class Compiler:
 
     def make(self, key: str, make_text, done: Callable, tier: str, opt_level: str) -> None:
         """One kernel: from the disk cache or from its text, into use."""
-        cache, name = self._disk(), ""
-        data = None
-        if cache is not None:
-            name = diskcache.key_of(key, tier, opt_level, self._version())
-            data = cache.get(name)
+        cache, linked = self._disk(), None
+        name = diskcache.key_of(key, tier, opt_level, self._version()) if cache else ""
+        data = cache.get(name) if cache else None
         if data is not None:
             try:
-                address, owner = self.jit.link(data)
+                linked = self.jit.link(data)
                 self.counters["disk_hits"] += 1
             except RuntimeError:
                 data = None
+        fresh = data is None
         if data is None:
             data = self.jit.compile(make_text(), opt_level, tier)
             self.counters["compiles"] += 1
-            address, owner = self.jit.link(data)
-            if cache is not None:
-                cache.put(name, data)
-        self._use(done, address, owner)
+        self._use(done, *(linked or self.jit.link(data)))
+        if fresh and cache:
+            cache.put(name, data)
         for old in self.jit.renew():
             if old.done is not None:
                 self._use(old.done, *self.jit.link(old.object))

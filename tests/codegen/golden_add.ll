@@ -33,9 +33,9 @@ loop15:
   %v24 = load <32 x float>, ptr %v23, align 4
   %v27 = getelementptr float, ptr %v26, i64 %i17
   %v28 = load <32 x float>, ptr %v27, align 4
-  %v29 = fadd <32 x float> %v24, %v28
+  %v29.1 = fadd <32 x float> %v24, %v28
   %v32 = getelementptr float, ptr %v31, i64 %i17
-  store <32 x float> %v29, ptr %v32, align 4
+  store <32 x float> %v29.1, ptr %v32, align 4
   %v33 = add i64 %i17, 32
   %v34 = icmp slt i64 %v33, %v14
   br i1 %v34, label %loop15, label %done16
@@ -53,9 +53,9 @@ then36:
   %v45 = call <32 x float> @llvm.masked.load.v32f32.p0(ptr %v44, i32 4, <32 x i1> %v43, <32 x float> zeroinitializer)
   %v46 = getelementptr float, ptr %v26, i64 %v14
   %v47 = call <32 x float> @llvm.masked.load.v32f32.p0(ptr %v46, i32 4, <32 x i1> %v43, <32 x float> zeroinitializer)
-  %v48 = fadd <32 x float> %v45, %v47
+  %v48.1 = fadd <32 x float> %v45, %v47
   %v49 = getelementptr float, ptr %v31, i64 %v14
-  call void @llvm.masked.store.v32f32.p0(<32 x float> %v48, ptr %v49, i32 4, <32 x i1> %v43)
+  call void @llvm.masked.store.v32f32.p0(<32 x float> %v48.1, ptr %v49, i32 4, <32 x i1> %v43)
   br label %done37
 done37:
   br label %done10
