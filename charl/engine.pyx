@@ -772,15 +772,18 @@ cdef int _realize_roots(PyObject **roots, Py_ssize_t count) except -1:
     return 0
 
 
-cdef list _updates_within(state_t *s):
-    """The pending updates that a walk passes on the way to its roots, last first; None if there are none."""
+cdef list _updates_within(state_t *s, PyObject *only_root):
+    """The pending updates of a walk, last first; None where there are none but its only root (NULL: it has several).
+    """
     cdef list updates = []
     cdef Py_ssize_t k
     cdef Node node
     for k in range(s.count - 1, -1, -1):
         node = <Node>s.order[k]
-        if node.op == graph.UPDATE and node.value is None and node.wanted != _epoch:
+        if node.op == graph.UPDATE and node.value is None:
             updates.append(node)
+    if len(updates) == 1 and <PyObject *>updates[0] == only_root:
+        return None
     return updates or None
 
 
@@ -826,7 +829,7 @@ cdef list _realize_walk(PyObject **roots, Py_ssize_t count):
         _tick += 1
         plan.tick = _tick
         if plan.in_place and plan.late_work > UNINTERRUPTED_WORK:
-            updates = _updates_within(s)
+            updates = _updates_within(s, roots[0] if count == 1 else NULL)
             if updates is not None:
                 return updates
         try:

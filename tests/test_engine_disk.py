@@ -38,7 +38,8 @@ def report(**more):
 
 
 def start(code="", **env):
-    environ = {**os.environ, "CHARL_BACKEND": "llvm", **{k: str(v) for k, v in env.items()}}
+    environ = {**os.environ, "CHARL_BACKEND": "llvm", "CHARL_DISK_CACHE": "1"}
+    environ |= {name: str(value) for name, value in env.items()}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM + (textwrap.dedent(code) or "compute(); report()")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ, cwd=ROOT,
