@@ -35,24 +35,25 @@ def softmax(x):
     e = ch.exp(x - ch.max(x, axis=1, keepdims=True))
     return e / ch.sum(e, axis=1, keepdims=True)
 pick = random.Random(5)
-extents = list(range(2, 2001))
-pick.shuffle(extents)
 found = {}
-def extent(i, most):
-    return min(extents[i % len(extents)], most)
+def shapes(axes):
+    # each axis in turn draws evenly from 2...2000, without repeats; the others mostly less
+    for i, extent in enumerate(pick.sample(range(2, 2001), 1000)):
+        shape = [round(2 * 1000 ** pick.random()) for _ in range(axes)]
+        shape[i % axes] = extent
+        yield shape
+def real(*shape):
+    return ch.asarray(np.ones(shape, np.float32))
 for name in ("broadcast", "softmax", "matmul"):
     before = ch.cache_info()["compiles"]
-    for i in range(1000):
-        m = extents[i]
-        n = pick.randrange(2, 2001) if m < 200 else pick.randrange(2, 200)
+    for m, n, *k in shapes(3 if name == "matmul" else 2):
         if name == "broadcast":
-            a = ch.zeros((m, 1), dtype=ch.float32); b = ch.ones((1, n), dtype=ch.float32)
+            a, b = real(m, 1), real(1, n)
             ch.eval((a + b) * 2.0 - a)
         elif name == "softmax":
-            ch.eval(softmax(ch.ones((m, n), dtype=ch.float32)))
+            ch.eval(softmax(real(m, n)))
         else:
-            k = pick.randrange(2, 100)
-            ch.eval(ch.ones((m, k), dtype=ch.float32) @ ch.ones((k, n), dtype=ch.float32))
+            ch.eval(real(m, k[0]) @ real(k[0], n))
     ch.wait_compiled()
     found[name] = ch.cache_info()["compiles"] - before
 print(json.dumps(found))

@@ -93,6 +93,7 @@ cdef uint64_t _epoch = 0
 
 PENDING_LIMIT = 64
 EAGER = False
+UNINTERRUPTED_WORK = 1 << 31  # a quarter of a second of machine code on one thread
 cdef int64_t _pending_bytes = 1 << 30
 cdef int _debug = 0
 cdef bint _verify = False
@@ -596,7 +597,10 @@ cdef Program _program(kernel):
 
 
 cdef int _run(state_t *s, Plan plan) except -1:
-    """All launches, each finished one committing its Nodes. After an error every Node has its value or has none."""
+    """All launches, each finished one committing its Nodes. After an error every Node has its value or has none.
+
+    Once a launch has overwritten a value in place nothing may fail or interrupt: all that can is done before.
+    """
     cdef int k, j
     cdef int32_t code
     cdef slot_t *slot
@@ -625,6 +629,12 @@ cdef int _run(state_t *s, Plan plan) except -1:
         if plan.in_place:
             plan.prepare(_machine)
         for k in range(plan.nsteps):
+            program = <Program>plan.programs[k]
+            if _machine and program.tier < 2:
+                young = True
+                if program.tier == 0:
+                    _climb(program, plan.steps[k].work)
+        for k in range(plan.nsteps):
             step = &plan.steps[k]
             for j in range(step.first_alloc, step.last_alloc):
                 slot = &plan.slots[plan.events[j]]
@@ -637,11 +647,6 @@ cdef int _run(state_t *s, Plan plan) except -1:
                     s.memory[plan.events[j]] = pool_alloc(slot.nbytes)
                     if s.memory[plan.events[j]] == NULL:
                         _alloc_hard(s, plan.events[j], slot.nbytes)
-            program = <Program>plan.programs[k]
-            if _machine and program.tier < 2:
-                young = True
-                if program.tier == 0:
-                    _climb(program, step.work)
             if _debug:
                 code = _timed_step(plan, k, s, &error)
             else:
@@ -662,7 +667,7 @@ cdef int _run(state_t *s, Plan plan) except -1:
                 else:
                     pool_free(s.memory[plan.events[j]], plan.slots[plan.events[j]].nbytes)
                 s.memory[plan.events[j]] = NULL
-            if k + 1 < plan.nsteps and not plan.in_place:
+            if k + 1 < plan.nsteps and k < plan.overwrites:
                 PyErr_CheckSignals()
         for j in range(PyTuple_GET_SIZE(plan.unwritten)):
             k = plan.unwritten[j]
@@ -750,7 +755,40 @@ cdef int _fail(state_t *s, Plan plan, int k, int32_t code, charl_error_t *error)
 
 
 cdef int _realize_roots(PyObject **roots, Py_ssize_t count) except -1:
-    """One plan for all roots, which the caller keeps alive."""
+    """One plan for all roots, which the caller keeps alive. A long plan that overwrites values in place could not be
+    interrupted: its updates are then realized one by one, and the roots last."""
+    cdef list updates = _realize_walk(roots, count)
+    cdef PyObject *update
+    if updates is None:
+        return 0
+    while updates:
+        node = updates.pop()  # the only reference beside the walk's, or the next update could not be done in place
+        PyErr_CheckSignals()
+        update = <PyObject *>node
+        _realize_walk(&update, 1)
+    node = None
+    PyErr_CheckSignals()
+    _realize_walk(roots, count)
+    return 0
+
+
+cdef list _updates_within(state_t *s, PyObject *only_root):
+    """The pending updates of a walk, last first; None where there are none but its only root (NULL: it has several).
+    """
+    cdef list updates = []
+    cdef Py_ssize_t k
+    cdef Node node
+    for k in range(s.count - 1, -1, -1):
+        node = <Node>s.order[k]
+        if node.op == graph.UPDATE and node.value is None:
+            updates.append(node)
+    if len(updates) == 1 and <PyObject *>updates[0] == only_root:
+        return None
+    return updates or None
+
+
+cdef list _realize_walk(PyObject **roots, Py_ssize_t count):
+    """Realizes all roots and returns None, or what is to be realized before them."""
     global _epoch, _plan_hits, _plan_misses, _tick
     cdef Py_ssize_t k
     cdef Node node
@@ -776,7 +814,7 @@ cdef int _realize_roots(PyObject **roots, Py_ssize_t count) except -1:
             if node.value is None:
                 _walk(s, node)
         if s.count == 0:
-            return 0
+            return None
         node = None
         if s.updates:
             _donate(s)
@@ -790,6 +828,10 @@ cdef int _realize_roots(PyObject **roots, Py_ssize_t count) except -1:
             _plan_hits += 1
         _tick += 1
         plan.tick = _tick
+        if plan.in_place and plan.late_work > UNINTERRUPTED_WORK:
+            updates = _updates_within(s, roots[0] if count == 1 else NULL)
+            if updates is not None:
+                return updates
         try:
             _run(s, plan)
         finally:
@@ -797,7 +839,7 @@ cdef int _realize_roots(PyObject **roots, Py_ssize_t count) except -1:
                 _settle_walk(s)
     finally:
         _leave()
-    return 0
+    return None
 
 
 cdef void _settle_walk(state_t *s) noexcept:

@@ -68,7 +68,11 @@ def submit(program: Program, interpreted_ns: float) -> None:
     program.state = QUEUED
     priority = 1.0 if program.tier else -interpreted_ns
     name = ("quick", "full")[tier - 1]
-    job = program.job = runtime.jit.submit(program.text, make_text, done, priority, tier=name)
+    try:
+        job = program.job = runtime.jit.submit(program.text, make_text, done, priority, tier=name)
+    except BaseException:  # an interrupt, or no memory
+        program.state = IDLE
+        raise
 
 
 def worth_waiting(interpreted_ns: float) -> bool:

@@ -33,7 +33,7 @@ cdef unsigned char ITEMSIZE[NDTYPES]
 cdef signed char OPERAND[MAX_OPS][NDTYPES]
 cdef signed char RESULT[MAX_OPS][NDTYPES]
 
-cdef int weak_kind(object value) noexcept
+cdef int weak_kind(object value) except -1
 cdef int with_weak(int dtype, int weak) noexcept
 cdef int operand_dtype(int op, int dtype) except -1
 cdef int64_t float_bits(double value, int dtype) noexcept

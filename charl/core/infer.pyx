@@ -59,7 +59,7 @@ cdef int operand_dtype(int op, int dtype) except -1:
     return operand
 
 
-cdef int weak_kind(object value) noexcept:
+cdef int weak_kind(object value) except -1:
     """Which weak scalar a Python object is, 0 if none. NumPy's scalars are not weak."""
     if PyFloat_CheckExact(value):
         return WEAK_FLOAT

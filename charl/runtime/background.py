@@ -40,6 +40,7 @@ class Job:
     def wait(self, timeout: float | None = None) -> bool:
         """Waits until the task is done, or has failed. Returns False on a timeout of seconds."""
         if not self._finished.is_set():
+            self._worker.inbox.put(self)  # again: its submit may have been interrupted
             self._worker.start()
         return self._finished.wait(timeout)
 
@@ -49,8 +50,8 @@ class Job:
 
     def finish(self, error: BaseException | None) -> None:
         self.error = error
-        self.task = _nothing
         self._finished.set()
+        self.task = _nothing
 
     def renew(self) -> None:
         """In a forked child: a thread of the parent may hold the event's lock."""
@@ -103,7 +104,7 @@ class Worker:
 
     def pending(self) -> list[Job]:
         """Jobs that are queued or under way."""
-        return list(self._pending.values())
+        return [job for job in list(self._pending.values()) if not job.finished]
 
     def drain(self, timeout: float | None = None) -> bool:
         """Waits for all jobs that are pending now. Returns False on a timeout of seconds."""
@@ -135,7 +136,7 @@ class Worker:
             self.inbox.put(job)
 
     def _run(self) -> None:
-        heap: list[tuple[float, int, Job]] = []  # a hurried job is there twice
+        heap: list[tuple[float, int, Job]] = []  # a job may be there twice
         inbox = self.inbox
         while True:
             try:
@@ -163,7 +164,7 @@ class Worker:
         self._finish(job, error)
 
     def _finish(self, job: Job, error: BaseException | None) -> None:
-        self._pending.pop(job.number, None)
         if error is not None:
             self.failed(error)
         job.finish(error)
+        self._pending.pop(job.number, None)  # last: a fork before it does the job again

@@ -54,7 +54,7 @@ class DiskCache:
     def __init__(self, directory: str, limit: int = 256 << 20):
         self.directory, self.limit = directory, limit
         self.stats = {"hits": 0, "misses": 0, "damaged": 0, "writes": 0, "errors": 0, "evicted": 0}
-        self._usable: bool | None = None
+        self._usable = False
         self._bytes: int | None = None  # all entries together, roughly; None until counted
         self._number = itertools.count()
 
@@ -68,7 +68,7 @@ class DiskCache:
         path = self._path(key)
         try:
             data, age = self._read(path)
-        except OSError:
+        except (OSError, ValueError):  # the latter for what no path can be
             self.stats["misses"] += 1
             return None
         payload = None if data is None else _payload(key, data)
@@ -137,21 +137,18 @@ class DiskCache:
             stream.write(data)
 
     def _ready(self) -> bool:
-        """Makes the directory. False where it cannot be used or is not ours alone."""
-        if self._usable is None:
-            self._usable = False
+        """Makes the directory. False where it cannot be used now, or is not ours alone."""
+        if not self._usable and self.directory:
             try:
-                if self.directory:
-                    os.makedirs(self.directory, mode=0o700, exist_ok=True)
-                    status = os.stat(self.directory)
-                    if _owned(status):
-                        if os.name == "posix" and stat.S_IMODE(status.st_mode) != 0o700:
-                            os.chmod(self.directory, 0o700)
-                        self._usable = True
-            except OSError:
-                pass
-            if not self._usable:
-                self.stats["errors"] += 1
+                os.makedirs(self.directory, mode=0o700, exist_ok=True)
+                status = os.stat(self.directory)
+                self._usable = _owned(status)
+                if self._usable and os.name == "posix" and stat.S_IMODE(status.st_mode) != 0o700:
+                    os.chmod(self.directory, 0o700)
+            except (OSError, ValueError):
+                self._usable = False
+        if not self._usable:
+            self.stats["errors"] += 1
         return self._usable
 
     # -- size --------------------------------------------------------------------------------------

@@ -60,6 +60,8 @@ cdef class Plan:
     cdef slot_t *slots
     cdef int32_t *events   # slot numbers to allocate, commit and free, a run of them for each step
     cdef readonly bint in_place
+    cdef readonly int overwrites   # the first step that writes into a leaf's value; nsteps if none does
+    cdef readonly int64_t late_work  # of the steps after that one
     cdef void *block
     cdef int64_t tick
 

@@ -136,6 +136,7 @@ cdef class Plan:
                 self.slots[root].owner = 1
             if kind != SLOT_LEAF and slots[root][0] == SLOT_LEAF:
                 self.in_place = True
+        self.overwrites = self.nsteps
         first = {}
         last = {}
         written = {}
@@ -162,7 +163,11 @@ cdef class Plan:
                 last[root] = k
                 if modes[j] != "in":
                     written[slot] = k
+                    if slots[root][0] == SLOT_LEAF:
+                        self.overwrites = min(self.overwrites, k)
             st.units, st.work = units, work
+            if k > self.overwrites:
+                self.late_work += work
             st.scratch = (scratch + 63) // 64 * 64
         self.events = <int32_t *>at
         self.unwritten = tuple(

@@ -1,5 +1,6 @@
 """The disk cache against damage, other processes, and directories that do not play along."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,12 +11,10 @@ from pathlib import Path
 import pytest
 
 from charl.runtime.diskcache import DiskCache, default_directory, fingerprint, key_of
+from tests.runtime.unprivileged import as_owner
 
 KEY = key_of("kernel", "host")
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes and signals are POSIX's")
-as_user = pytest.mark.skipif(
-    os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere"
-)
 
 
 def entry(cache, key=KEY):
@@ -111,19 +110,25 @@ def test_an_open_directory_is_closed(tmp_path):
     assert (tmp_path / "objects").stat().st_mode & 0o777 == 0o700
 
 
-@as_user
+@posix
 def test_read_only_directory(cache):
+    """What is in it is used; what cannot be added is not; once it is writable, it is."""
     cache.put(KEY, b"data")
-    os.chmod(cache.directory, 0o500)
-    os.chmod(entry(cache).parent, 0o500)
+    folders = [entry(cache).parent, Path(cache.directory)]
+    below = DiskCache(str(Path(cache.directory) / "below"))
+    for folder in folders:
+        folder.chmod(0o500)
+
+    def read_and_write():
+        return cache.get(KEY), cache.put(KEY, b"new"), below.put(KEY, b"data"), below.get(KEY)
+
     try:
-        again = DiskCache(cache.directory)
-        assert again.get(KEY) == b"data"
-        os.chmod(cache.directory, 0o500)
-        assert not DiskCache(str(Path(cache.directory) / "below")).put(key_of("new"), b"data")
+        assert as_owner(read_and_write) == (b"data", False, False, None)
     finally:
-        os.chmod(cache.directory, 0o700)
-        os.chmod(entry(cache).parent, 0o700)
+        for folder in reversed(folders):
+            folder.chmod(0o700)
+    assert as_owner(read_and_write) == (b"data", True, True, b"data")
+    assert cache.stats["errors"] == below.stats["errors"] == 1
 
 
 def test_a_file_where_the_directory_should_be(tmp_path):
@@ -135,17 +140,37 @@ def test_a_file_where_the_directory_should_be(tmp_path):
         assert cache.stats["errors"] == 1
 
 
-def test_full_disk(cache, monkeypatch):
-    def full(path, data):
-        Path(path).write_bytes(data[: len(data) // 2])
-        raise OSError(28, "No space left on device")
+def no_space(*arguments, **options):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(cache, "_write", full)
+
+@pytest.mark.parametrize("call", ["makedirs", "open", "replace"])
+def test_full_disk(cache, monkeypatch, call):
+    """Whatever fails first: nothing is stored or left behind, until there is space again."""
+    monkeypatch.setattr(os, call, no_space)
     assert not cache.put(KEY, b"data")
     assert cache.get(KEY) is None
-    assert list(entry(cache).parent.iterdir()) == [], "nothing is left behind"
     monkeypatch.undo()
+    assert [path for path in Path(cache.directory).rglob("*") if path.is_file()] == []
     assert cache.put(KEY, b"data") and cache.get(KEY) == b"data"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
+@pytest.mark.parametrize("size", [10, 1 << 20])
+def test_disk_full_while_written(cache, monkeypatch, size):
+    """The system's own error, which comes with the write or, for few bytes, with the close."""
+    really_open = os.open
+
+    def onto_full_disk(path, flags, mode=0o777):
+        os.close(really_open(path, flags, mode))
+        return really_open("/dev/full", os.O_WRONLY)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", onto_full_disk)
+        assert not cache.put(KEY, bytes(size))
+    assert cache.stats["errors"] == 1
+    assert list(entry(cache).parent.iterdir()) == [], "nothing is left behind"
+    assert cache.put(KEY, bytes(size)) and cache.get(KEY) == bytes(size)
 
 
 def test_least_recently_used_leave_first(tmp_path):
@@ -228,3 +253,59 @@ def test_killed_while_writing(tmp_path):
         assert data is None or data == data[:1] * len(data)
     assert cache.stats["damaged"] == 0
     assert cache.put(shared, b"new") and cache.get(shared) == b"new"
+
+
+def killing(really, before):
+    """A function of os, but its process is killed before or after the call."""
+
+    def call(*arguments, **options):
+        result = None if before else really(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    return call
+
+
+def at_call(name, before):
+    return lambda: setattr(os, name, killing(getattr(os, name), before))
+
+
+def in_mid_write():
+    """The file may not grow beyond a few bytes, and trying that ends the process."""
+    import resource  # POSIX's
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def killed(arrange, cache, data):
+    """A forked child arranges its own end and puts an entry."""
+    child = os.fork()
+    if child == 0:
+        try:
+            arrange()
+            cache.put(KEY, data)
+        finally:
+            os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+MOMENTS = [
+    at_call(name, when) for name in ("makedirs", "open", "replace") for when in (True, False)
+]
+
+
+@posix
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("moment", range(len(MOMENTS) + 1))
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_killed_at_each_step_of_a_write(cache, old, moment):
+    """Readers see the old entry or the new one, whole, and writers go on."""
+    new = b"half" * 10_000
+    if old is not None:
+        assert cache.put(KEY, old)
+    killed([*MOMENTS, in_mid_write][moment], cache, new)
+    assert cache.get(KEY) == (new if moment == len(MOMENTS) - 1 else old)
+    assert cache.put(KEY, b"newer") and cache.get(KEY) == b"newer"
+    assert cache.stats["damaged"] == 0
