@@ -81,6 +81,7 @@ class Group:
 
     def lower(self) -> Lowered:
         self.demand_all()
+        self.check_rows()
         self.build_all()
         self.check_updates()
         lowered = assemble(self)
@@ -98,6 +99,18 @@ class Group:
             v: len(wanted) for v, wanted in self.demands.items() if not self.held(v)
         }
         return lowered
+
+    def check_rows(self) -> None:
+        """A costly value that every row would compute anew is stored: exp(x)[None, :] + y."""
+        inner = set(self.inner or self.space[-1:])
+        outer = set(self.space) - inner
+        for at, wanted in self.demands.items():
+            if self.held(at) or OPS_COST.get(self.graph[at].op, 1) < HEAVY:
+                continue
+            for index in wanted.values():
+                used = {t for e in index for t in e.terms}
+                if used & inner and not outer <= used:
+                    self.store(at)
 
     def check_updates(self) -> None:
         """An update reads what it overwrites through its own map only, and nothing in it can fail."""

@@ -76,6 +76,12 @@ def test_layer_norm_is_one_kernel():
     check([elementwise("multiply", centred, var)], launches=1)
 
 
+def test_a_costly_row_is_not_computed_anew_for_each_row():
+    x, y = data(6, 1), data(10)
+    check([elementwise("multiply", x, elementwise("exp", y))], launches=2)
+    check([elementwise("multiply", elementwise("exp", x), y)], launches=1)
+
+
 def test_epilogue_fuses_into_the_contraction():
     x, w, b = data(5, 7), data(7, 3), data(3)
     product = Fake("matmul", "f64", (5, 3), (x, w))
