@@ -242,14 +242,13 @@ class Jit:
 
 
 def _optimise(llvm, module, target, level: int) -> None:
-    """The passes of an opt_level. None of them changes a value: the text has no flag that would let
-    it.
+    """The passes of an opt_level. None of them changes a value: the text has no flag for it.
 
-    less         variables into registers, simple control flow default      and instruction
-    combining, dead code aggressive   and LLVM's own pipeline: inlining, DCE, GVN, CFG
-    simplification, instruction combining, reassociation
-                 (of integers), memcpyopt, SCCP. Its vectorisers and unrollers are off: the text has
-                 chosen already.
+    less        variables into registers, simple control flow
+    default     and instruction combining, dead code
+    aggressive  and LLVM's own pipeline: inlining, DCE, GVN, CFG simplification, instruction
+                combining, reassociation (of integers), memcpyopt, SCCP. Its vectorisers and
+                unrollers are off: the text has chosen already.
     """
     options = llvm.create_pipeline_tuning_options(speed_level=3 if level == 3 else 1)
     options.loop_vectorization = options.slp_vectorization = False

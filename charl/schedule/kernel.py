@@ -91,22 +91,23 @@ class Access(NamedTuple):
 
 
 class Instr(NamedTuple):
-    """Defines the value whose number is its position in the kernel. dtype is the result's short
-    name.
+    """Defines the value whose number is its position in the kernel. dtype is the result's name.
 
-    op        args          attr load      () or (pred,) Access                lanes whose pred is
-    false read nothing and give 0 store     (value,)      Access                defines no value
-    gather    (index,)      (Access, stride)      loads at Access + index * stride; the index is in
-    range index     ()            (offset, strides)     i64: offset + sum(strides[a] * axis[a])
-    const     ()            int | float | bool    a literal, part of the text param     ()
-    P                     a scalar: the low bits of the launch parameter wrap      (index,)
-    (extent, site)        i64 in, i64 out: -n <= i < n gives i or i + n; else error, 0 keep
-    (value,)      slot                  inner value into this row's scratch slot (a vector over
-    inner) kept      ()            slot                  and back, in a later stage reduce    (v,)
-    (dot: 2) kind                  add mul max min or and dot; a row value scan      (value,)
-    kind                  add mul max min; an inner value: the inclusive prefix acc       ()
-    None                  Contract only: the sum of products else: an op of the table, or a
-    primitive (cast, select, ...), on values of its own level or row values
+    op       args         attr
+    load     () or (x,)   Access             lanes whose bool x is false read nothing and give 0
+    store    (value,)     Access             defines no value
+    gather   (index,)     (Access, stride)   reads at Access + index * stride; index is in range
+    index    ()           (offset, strides)  i64: offset + sum(strides[a] * axis[a])
+    const    ()           int, float, bool   a literal, part of the text
+    param    ()           P                  a scalar: the low bits of the launch parameter
+    wrap     (index,)     (extent, site)     i64: -n <= i < n gives i or i + n; else an error, 0
+    keep     (value,)     slot               an inner value into this row's scratch slot
+    kept     ()           slot               and back, in a later stage
+    reduce   (v,), dot 2  kind               add mul max min or and dot; a row value
+    scan     (value,)     kind               add mul max min; an inner value: inclusive prefix
+    acc      ()           None               in a Contract: the sum of products
+    other                                    an op of the table, or a primitive (cast, select),
+                                             on values of its own level or row values
     """
 
     op: str
