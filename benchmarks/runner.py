@@ -1,7 +1,8 @@
-"""Measures: results are checked first, contenders take turns (A B C A B C ...), medians kept."""
+"""Measures: results are checked first, contenders take turns in changing order, medians kept."""
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -119,8 +120,10 @@ def measure(work: Workload, size: int, peers: Sequence[Peer], effort: Effort) ->
         if once > effort.patience:
             slow.add(contender.peer.name)
             seconds[contender.peer.name].append(once)
+    order = random.Random(0)
     for _ in range(effort.rounds):
-        for contender in contenders:
+        # idle threads of some libraries spin for a while: in another's turn each time
+        for contender in order.sample(contenders, len(contenders)):
             if contender.peer.name in slow:
                 continue
             with contender.peer.mode():
