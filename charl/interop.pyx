@@ -7,7 +7,7 @@ from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t
 
 from charl.core cimport infer
-from charl.engine cimport holder_of, leaf_again, leaf_borrow, leaf_copy, memory_of
+from charl.engine.leaves cimport holder_of, leaf_again, leaf_borrow, leaf_copy, memory_of
 from charl.graph.node cimport Node
 
 from charl.core import dtypes

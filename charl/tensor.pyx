@@ -25,8 +25,10 @@ cdef extern from "Python.h":
     int METH_FASTCALL
     object PyCFunction_NewEx(PyMethodDef *, object, object)
 
-from charl cimport engine, indexing, interop
+from charl cimport indexing, interop
 from charl.core cimport infer
+from charl.engine cimport leaves
+from charl.engine cimport realize as engine
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 
@@ -854,7 +856,7 @@ cdef class Tensor:
         node = _demand(self)
         if _FORMATS[node.dtype] is None:
             raise BufferError(f"the buffer protocol has no format for {_DTYPES[node.dtype]}")
-        holder = engine.holder_of(node)
+        holder = leaves.holder_of(node)
         n = PyTuple_GET_SIZE(node.shape)
         numbers = <Py_ssize_t *>malloc((2 * n + 1) * sizeof(Py_ssize_t))
         if numbers == NULL:
@@ -863,7 +865,7 @@ cdef class Tensor:
         for k in range(n):
             numbers[k] = node.shape[k]
             numbers[n + k] = strides[k] * infer.ITEMSIZE[node.dtype]
-        view.buf = engine.memory_of(node)
+        view.buf = leaves.memory_of(node)
         view.len = infer.size_of(node.shape) * infer.ITEMSIZE[node.dtype]
         view.itemsize = infer.ITEMSIZE[node.dtype]
         view.readonly = 1
@@ -961,7 +963,7 @@ cdef object _scalar(Tensor tensor):
     if node.op == graph.CONST and node.value is None:
         return infer.bits_value(node.bits, node.dtype)
     node = _demand(tensor)
-    memcpy(&bits, engine.memory_of(node), infer.ITEMSIZE[node.dtype])
+    memcpy(&bits, leaves.memory_of(node), infer.ITEMSIZE[node.dtype])
     return infer.bits_value(bits, node.dtype)
 
 
@@ -981,7 +983,7 @@ cdef Tensor _element(Tensor tensor, tuple sizes):
     if node.value is not None and node.depth < graph.BORROWED:
         for k in range(n):
             at = at * <int64_t>shape[k] + <int64_t>sizes[k]
-        memcpy(&bits, <char *>engine.memory_of(node) + at * size, size)
+        memcpy(&bits, <char *>leaves.memory_of(node) + at * size, size)
         return wrapped(graph.new_const(node.dtype, bits))
     node = graph.make(graph.SLICE, node.dtype, (1,) * n, (node,), None, sizes)
     return wrapped(graph.make(graph.RESHAPE, node.dtype, (), (node,)))
@@ -1118,7 +1120,7 @@ def from_numpy_owned(array):
 
 def unset(dtype, tuple shape):
     """A leaf Node of a DType whose elements hold anything: the base of updates that write them all."""
-    return engine.leaf_copy(dtype.code, shape, NULL, infer.size_of(shape) * dtype.itemsize)
+    return leaves.leaf_copy(dtype.code, shape, NULL, infer.size_of(shape) * dtype.itemsize)
 
 
 def const(value, dtype):

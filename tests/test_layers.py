@@ -28,7 +28,7 @@ FLOORS = {
     "": TOP,  # charl itself: the public namespace
     "_locate": -1,  # runs before the package is there: imports nothing of it
 }
-PARTS = {"tiers": "engine", "indexing": "tensor", "interop": "tensor"}  # files of a room of files
+PARTS = {"indexing": "tensor", "interop": "tensor"}  # files of a room of files
 WING = "runtime"  # beside the floors: imports core, is imported by the engine
 NUMPY = {"api", "tensor", "demo", "inspect"}
 # Interoperation with dtypes of NumPy and ml_dtypes, looked up only when asked for.

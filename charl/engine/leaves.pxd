@@ -3,12 +3,6 @@ from libc.stdint cimport int64_t
 
 from charl.graph.node cimport Node
 
-cdef int PENDING_LIMIT   # depth of a pending Node beyond which a new Tensor flushes
-cdef bint EAGER
-
-cdef int realize(Node node) except -1
-cdef int realize_all(list nodes) except -1
-cdef int bound_pending(Node node) except -1
 cdef void *memory_of(Node node) except NULL
 cdef object holder_of(Node node)
 cdef Node leaf_again(int dtype, tuple shape, object holder, void *data, int64_t nbytes)
