@@ -6,7 +6,6 @@ the new sizes costs no scheduling. Programs are known by their kernel's text.
 """
 
 from cpython.tuple cimport PyTuple_GET_SIZE
-from libc.stdint cimport int64_t
 
 from charl.engine.walk cimport DONATE, state_t
 from charl.graph cimport node as graph

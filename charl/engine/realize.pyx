@@ -2,8 +2,8 @@
 """Realizing: from Nodes to values, and the bounds on what is pending.
 
 The walk writes the signature of the work; the table has its Plan, or planning makes one; execute runs it. All of this
-under one lock. Runs nest on one thread (lock.pyx says when): each depth has a state of its own, and a nested run neither
-overwrites values in place nor drops sources that the outer one may still use.
+under one lock. Runs nest on one thread (lock.pyx says when): each depth has a state of its own, and a nested run
+neither overwrites values in place nor drops sources that the outer one may still use.
 """
 
 from cpython.exc cimport PyErr_CheckSignals

@@ -199,8 +199,8 @@ cdef int _donate(state_t *s, bint nested) except -1:
     """Marks the updates that may overwrite their base, whose value nothing else can see any more.
 
     A base must be referred to by this walk's Nodes alone, and be no source of one that stays pending and is held
-    elsewhere: that one would read the overwritten value later. A nested walk overwrites no realized value: the outer run
-    may still use it.
+    elsewhere: that one would read the overwritten value later. A nested walk overwrites no realized value: the outer
+    run may still use it.
     """
     cdef uint64_t *reach = <uint64_t *>malloc(s.count * sizeof(uint64_t))
     cdef PyObject **bases = <PyObject **>malloc(64 * sizeof(PyObject *))
