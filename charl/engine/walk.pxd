@@ -25,3 +25,4 @@ ctypedef struct state_t:
 
 cdef int record(state_t *s, PyObject **roots, Py_ssize_t count, bint nested) except -1
 cdef void settle_walk(state_t *s) noexcept
+cdef bint is_owned(PyObject *value) noexcept

@@ -223,7 +223,7 @@ cdef int _donate(state_t *s, bint nested) except -1:
             base = PyTuple_GET_ITEM(node.src, 0)
             if Py_REFCNT(base) != (<Node>base).edges or (<Node>base).wanted == _epoch:
                 continue
-            if (<Node>base).value is not None and (nested or not _owned(<PyObject *>(<Node>base).value)):
+            if (<Node>base).value is not None and (nested or not is_owned(<PyObject *>(<Node>base).value)):
                 continue
             if not held:
                 s.key[s.headers[i]] |= <int64_t>DONATE << 24
@@ -254,5 +254,6 @@ cdef inline bint _stays(PyObject *node) noexcept:
     return (<Node>node).value is None and (<Node>node).wanted != _epoch and Py_REFCNT(node) > (<Node>node).edges
 
 
-cdef inline bint _owned(PyObject *value) noexcept:
+cdef bint is_owned(PyObject *value) noexcept:
+    """Whether a Buffer is charl's own and held by one Node alone."""
     return Py_REFCNT(value) == 1 and (<Buffer>value).lender is None and (<Buffer>value).exports == 0

@@ -18,4 +18,4 @@ from charl.tensor.make import (
     unset,
     wrap,
 )
-from charl.tensor.parts import view_permute, view_reshape
+from charl.tensor.parts import view_expand, view_permute, view_reshape

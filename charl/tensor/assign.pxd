@@ -1,5 +1,8 @@
 # cython: language_level=3
-from charl.graph.node cimport Node
+from cpython.object cimport PyObject
 
-cdef Node masked(Node node, Node mask, Node value)
-cdef Node scattered(Node node, object index, object value)
+from charl.graph.node cimport Node
+from charl.tensor.views cimport View
+
+cdef Node selected(Node node, object index, Node value)
+cdef Node stored_at(PyObject *held, View view, object index, Node value)

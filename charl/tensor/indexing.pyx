@@ -268,7 +268,7 @@ class Advanced:
         if total is None:
             return interop.from_ndarray(numpy.broadcast_to(numpy.asarray(host, numpy.int64), self.shape), True)
         if not isinstance(host, int):
-            part = interop.from_ndarray(host, True)
+            part = interop.from_ndarray(numpy.asarray(host), True)
             total = make(_CODE["add"], _I64, shapes.broadcast_shapes(total.shape, part.shape), (total, part))
         if total.shape != self.shape:
             total = make(_CODE["expand"], _I64, self.shape, (total,))

@@ -1,6 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """Parts of Tensors: indexing, reshaping and permuting, as views where NumPy gives views; assignment to parts."""
 
+from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_GET_SIZE
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
@@ -11,7 +12,9 @@ from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.tensor cimport assign, indexing, operands, views
 from charl.tensor.handle cimport Tensor
-from charl.tensor.value cimport bare, current, dtype_of, root_of, shape_of, wrapped, write
+from charl.tensor.value cimport (
+    bare, check_writable, current, dtype_of, replace, root_of, shape_of, wrapped, write,
+)
 from charl.tensor.views cimport View
 
 from charl.core import shapes
@@ -82,6 +85,7 @@ cdef Tensor _whole(Tensor tensor):
     view.base = root_of(tensor)
     view.shape, view.strides, view.offset = shape_of(tensor), _strides(tensor), _offset(tensor)
     view.steps = () if tensor.view is None else tensor.view.steps
+    view.readonly = tensor.view is not None and tensor.view.readonly
     made.view = view
     return made
 
@@ -118,6 +122,14 @@ cdef Tensor permuted(Tensor x, tuple perm):
     )
 
 
+def view_expand(Tensor x not None, tuple shape):
+    """x broadcast to shape, to which it must: a view, and as NumPy's one that cannot be written."""
+    cdef tuple here = shape_of(x), strides = _strides(x)
+    cdef Py_ssize_t k, new = len(shape) - len(here)
+    cdef list kept = [strides[k] if here[k] == shape[new + k] else 0 for k in range(len(here))]
+    return _view(x, graph.EXPAND, shape, None, (), (0,) * new + tuple(kept), _offset(x))
+
+
 def view_permute(Tensor x not None, tuple perm):
     """x with axes in the order perm: a view."""
     return permuted(x, perm)
@@ -152,7 +164,11 @@ cdef Node _gathered(Tensor tensor, object index):
 
 cdef int _scatter(Tensor tensor, object index, object value) except -1:
     """Writing by arrays."""
-    cdef Node node = current(tensor), changed = assign.scattered(node, _bare_index(index), bare(value))
-    if changed is not node:
-        write(tensor, changed)
-    return 0
+    cdef Tensor root = root_of(tensor)
+    cdef Node new = operands.stored(bare(value), dtype_of(tensor)), changed
+    check_writable(tensor)
+    index = _bare_index(index)
+    changed = assign.selected(current(tensor), index, new)
+    if changed is not None:
+        return write(tensor, changed)
+    return replace(root, assign.stored_at(<PyObject *>root.node, tensor.view, index, new))

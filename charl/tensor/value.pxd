@@ -6,6 +6,8 @@ cdef Tensor wrapped(Node node)
 cdef Node shown(Tensor view)
 cdef int keep(Tensor tensor, Node node) except -1
 cdef Node demand(Tensor tensor)
+cdef int check_writable(Tensor tensor) except -1
+cdef int replace(Tensor root, Node node) except -1
 cdef int write(Tensor tensor, Node value) except -1
 cdef Tensor copied(Tensor tensor)
 cdef object scalar_of(Tensor tensor)

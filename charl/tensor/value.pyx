@@ -53,7 +53,7 @@ cdef int keep(Tensor tensor, Node node) except -1:
     return 0
 
 
-cdef int _replace(Tensor root, Node node) except -1:
+cdef int replace(Tensor root, Node node) except -1:
     """A write: root, and so its views, now show node."""
     cdef Node old = root.node
     graph.acquire(node)
@@ -66,15 +66,23 @@ cdef int _replace(Tensor root, Node node) except -1:
     return 0
 
 
+cdef int check_writable(Tensor tensor) except -1:
+    """Raises NumPy's ValueError for a view whose elements are repeated."""
+    if tensor.view is not None and tensor.view.readonly:
+        raise ValueError("assignment destination is read-only: a broadcast view; copy() makes one of its own")
+    return 0
+
+
 cdef int write(Tensor tensor, Node value) except -1:
     """Stores value, of the Tensor's shape and dtype, into it: a root is replaced, a view updates its root."""
     cdef Tensor root = root_of(tensor)
+    check_writable(tensor)
     if tensor.view is None or not tensor.view.steps:
-        return _replace(root, value)
+        return replace(root, value)
     if 0 in value.shape:  # nothing is written
         return 0
     tensor.view.node = None
-    return _replace(root, views.updated(tensor.view, root.node, value))
+    return replace(root, views.updated(tensor.view, root.node, value))
 
 
 cdef object scalar_of(Tensor tensor):

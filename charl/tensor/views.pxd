@@ -11,6 +11,7 @@ cdef class View:
     cdef tuple steps        # base -> view: (op, shape, attrs, sizes) each
     cdef Node node          # the view's realized Node, while `seen` is the base's version
     cdef int64_t seen
+    cdef bint readonly      # elements are repeated
 
 cdef View moved(View view, int op, tuple shape, object attrs, tuple sizes, tuple strides, int64_t offset)
 cdef Node applied(View view, Node node)

@@ -26,7 +26,7 @@ cdef View moved(View view, int op, tuple shape, object attrs, tuple sizes, tuple
     cdef Py_ssize_t n = len(shape), k, last = len(steps) - 1
     if last < 0 or steps[last][0] != op:
         pass
-    elif op == graph.RESHAPE:
+    elif op == graph.RESHAPE or op == graph.EXPAND:
         steps = steps[:last]
     elif op == graph.PERMUTE:
         attrs = tuple([steps[last][2][k] for k in attrs])
@@ -39,6 +39,7 @@ cdef View moved(View view, int op, tuple shape, object attrs, tuple sizes, tuple
         steps = steps[:last]
     made.shape, made.strides, made.offset = shape, strides, offset
     made.steps = steps + ((op, shape, attrs, sizes),)
+    made.readonly = op == graph.EXPAND or view is not None and view.readonly
     return made
 
 
