@@ -12,6 +12,7 @@ from charl.tensor.make import (
     as_tensor,
     elementwise,
     evaluate,
+    from_capsule,
     from_numpy,
     from_numpy_owned,
     node_of,

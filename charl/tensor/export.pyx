@@ -17,6 +17,7 @@ from charl.tensor cimport interop
 import numpy
 
 from charl.core import dtypes, shapes
+from charl.tensor import dlpack
 
 cdef char *_FORMATS[infer.NDTYPES]  # of the struct module, by dtype code; it has none for bfloat16
 _FORMATS[:] = [b"?", b"b", b"h", b"i", b"q", b"B", b"H", b"I", b"Q", b"e", NULL, b"f", b"d"]
@@ -31,6 +32,14 @@ cdef object scalar(Node node):
     cdef int64_t bits = 0
     memcpy(&bits, leaves.memory_of(node), infer.ITEMSIZE[node.dtype])
     return infer.bits_value(bits, node.dtype)
+
+
+cdef tuple flat_index(object index, tuple shape):
+    """The index of an element in shape that one of the flat array is. Raises IndexError, TypeError as item() does."""
+    cdef Py_ssize_t size = infer.size_of(shape), at = index
+    if not -size <= at < size:
+        raise IndexError(f"index {at} is out of bounds for size {size}")
+    return tuple([int(k) for k in numpy.unravel_index(at % size, shape)])
 
 
 cdef int fill_buffer(object tensor, Node node, Py_buffer *view, int flags) except -1:
@@ -84,7 +93,7 @@ cdef object to_capsule(Node node, object caller, object max_version, object dl_d
         if copy is False:
             raise BufferError("__dlpack__: a read-only Tensor can only be given as a copy here")
         array = array.copy()
-    return array.__dlpack__(max_version=max_version, dl_device=dl_device)
+    return dlpack.give(array, max_version=max_version, dl_device=dl_device)
 
 
 cdef object to_text(Node node):

@@ -16,6 +16,7 @@ import numpy
 
 from charl.core import dtypes
 from charl.ops.table import OPS
+from charl.tensor import dlpack
 
 cdef extern from "Python.h":
     ctypedef struct PyMethodDef:
@@ -101,6 +102,17 @@ def from_numpy_owned(array):
     cdef Node node = interop.from_ndarray(array, None)
     node.depth = 0
     return wrapped(node)
+
+
+def from_capsule(producer, copy):
+    """A Tensor on the memory of an object with __dlpack__ on the cpu; copy as in `from_numpy`.
+
+    Memory that is not contiguous is copied unless copy is False.
+    """
+    array = dlpack.take(producer, lambda: dtypes.to_numpy(dtypes.bfloat16))
+    if copy is None and not array.flags.c_contiguous:
+        copy = True
+    return from_numpy(array, bool(copy))
 
 
 def unset(dtype, tuple shape):
