@@ -12,12 +12,12 @@ from libc.stdint cimport int64_t
 
 from charl.core cimport infer
 from charl.graph cimport node as graph
-from charl.tensor cimport export, interop, parts
+from charl.tensor cimport export, interop, operands, parts
 from charl.tensor.operands cimport (
     ABS, ADD, AND, DIVIDE, EQUAL, FLOOR_DIVIDE, GREATER, GREATER_EQUAL, INVERT, LEFT, LESS, LESS_EQUAL, MULTIPLY,
     NEGATIVE, NOT_EQUAL, OR, POSITIVE, POW, REMAINDER, RIGHT, SUBTRACT, XOR,
 )
-from charl.tensor.operators cimport assigned, binary, in_place, unary
+from charl.tensor.operators cimport assigned, binary, in_place, power, unary
 from charl.tensor.value cimport copied, current, demand, dtype_of, scalar_of, shape_of, wrapped
 
 import builtins
@@ -101,6 +101,16 @@ cdef class Tensor:
             raise ValueError(f"mT: at least two axes are needed; shape is {shape_of(self)}")
         return parts.permuted(self, (*range(n - 2), n - 1, n - 2))
 
+    @property
+    def real(self):
+        """A view of all of the Tensor: all dtypes are real."""
+        return parts.part(self, Ellipsis)
+
+    @property
+    def imag(self):
+        """Zeros of the Tensor's shape and dtype: all dtypes are real."""
+        return wrapped(operands.zeros(dtype_of(self), shape_of(self)))
+
     def __getattr__(self, name):
         function = _METHODS.get(name)
         if function is None:
@@ -149,7 +159,7 @@ cdef class Tensor:
         return binary(FLOOR_DIVIDE, left, right), binary(REMAINDER, left, right)
 
     def __pow__(left, right, modulus):
-        return NotImplemented if modulus is not None else binary(POW, left, right)
+        return NotImplemented if modulus is not None else power(left, right)
 
     def __matmul__(left, right):
         return _METHODS["matmul"](left, right)
@@ -187,9 +197,15 @@ cdef class Tensor:
     # Values
 
     def item(self, *args):
-        """The Python scalar of a Tensor of one element, or of the element at an index."""
+        """The Python scalar of a Tensor of one element, of the element at an index, or at one in the flat Tensor."""
+        cdef tuple shape = shape_of(self)
         if args:
-            return self[args[0] if len(args) == 1 else args].item()
+            index = args[0] if len(args) == 1 and isinstance(args[0], tuple) else args
+            if len(index) == 1 and len(shape) != 1:
+                index = export.flat_index(index[0], shape)
+            elif len(index) != len(shape):
+                raise ValueError("incorrect number of indices for array")
+            return scalar_of(parts.part(self, index)) if shape else scalar_of(self)
         if infer.size_of(shape_of(self)) != 1:
             raise ValueError("can only convert an array of size 1 to a Python scalar")
         return scalar_of(self)

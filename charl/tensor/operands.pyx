@@ -30,7 +30,7 @@ FLOOR_DIVIDE, REMAINDER, POW = map(_code, ("floor_divide", "remainder", "pow"))
 AND, OR, XOR = map(_code, ("bitwise_and", "bitwise_or", "bitwise_xor"))
 INVERT, LEFT, RIGHT = map(_code, ("bitwise_invert", "bitwise_left_shift", "bitwise_right_shift"))
 NEGATIVE, POSITIVE, ABS = map(_code, ("negative", "positive", "abs"))
-SQRT, RECIPROCAL = map(_code, ("sqrt", "reciprocal"))
+SQRT, SQUARE, RECIPROCAL = map(_code, ("sqrt", "square", "reciprocal"))
 EQUAL, NOT_EQUAL, LESS = map(_code, ("equal", "not_equal", "less"))
 LESS_EQUAL, GREATER, GREATER_EQUAL = map(_code, ("less_equal", "greater", "greater_equal"))
 LOGICAL_AND, LOGICAL_OR, LOGICAL_NOT = map(_code, ("logical_and", "logical_or", "logical_not"))
@@ -59,6 +59,11 @@ cdef Node as_node(object value):
     if isinstance(value, (list, tuple)):
         return interop.from_ndarray(numpy.asarray(value), True)
     return None
+
+
+cdef Node zeros(int dtype, tuple shape):
+    """Zeros, stored nowhere."""
+    return graph.new(graph.EXPAND, dtype, shape, (graph.new_const(dtype, 0),))
 
 
 cdef Node cast(Node node, int dtype):
@@ -152,7 +157,7 @@ cdef Node general(int op, tuple args):
     for k in range(count):
         node = nodes[k]
         if node is None:
-            if operand != dtype or infer.KIND[operand] != infer.KIND_F:
+            if infer.KIND[operand] != infer.KIND_F:
                 try:
                     infer.scalar_bits(args[k], dtype)
                 except OverflowError:

@@ -8,7 +8,7 @@ from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.tensor cimport operands
 from charl.tensor.handle cimport Tensor
-from charl.tensor.operands cimport POW
+from charl.tensor.operands cimport POW, SQUARE
 from charl.tensor.value cimport bare, current, dtype_of, shape_of, wrapped, write
 
 import numpy
@@ -50,6 +50,13 @@ cdef object binary(int op, object left, object right):
     if node is None:
         return NotImplemented
     return wrapped(node)
+
+
+cdef object power(object left, object right):
+    """The operator **. Of bool to the Python int 2 it is `square`, as in NumPy, whose function power gives int64."""
+    if type(left) is Tensor and dtype_of(<Tensor>left) == infer.B1 and type(right) is int and right == 2:
+        return unary(SQUARE, <Tensor>left)
+    return binary(POW, left, right)
 
 
 cdef Node unary_node(int op, Tensor tensor):
