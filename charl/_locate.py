@@ -15,7 +15,9 @@ REMEDY = "charl: this source tree is not compiled; run `pip install .` in its ro
 
 def compiled(folder: str) -> bool:
     """True where a package folder holds its compiled modules."""
-    return any(os.path.exists(os.path.join(folder, "tensor" + end)) for end in EXTENSION_SUFFIXES)
+    return any(
+        os.path.exists(os.path.join(folder, "tensor", "handle" + end)) for end in EXTENSION_SUFFIXES
+    )
 
 
 def installed(own: str) -> str | None:

@@ -145,7 +145,7 @@ class World:
         return [self.put(self.xp.reshape(self.vars[x], shape))]
 
     def do_broadcast(self, x, shape):
-        return [self.result(self.xp.broadcast_to(self.vars[x], shape))]
+        return [self.result(self.xp.broadcast_to(self.vars[x], shape).copy())]
 
     def do_concat(self, xs, axis):
         return [self.result(self.xp.concat([self.vars[x] for x in xs], axis=axis))]

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import charl as ch
-from charl import engine, tiers
+from charl import engine
+from charl.engine import realize, tiers
 from charl.runtime import pool
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and fork are POSIX's")
@@ -215,7 +216,7 @@ def test_interrupts_among_writes_in_place(monkeypatch, program, work):
         before, at = launches(), address(x)
         with monkeypatch.context() as patch, ch.config(wait="never", disk_cache=False):
             patch.setattr(tiers, "worth_waiting", Interrupt(number))
-            patch.setattr(engine, "UNINTERRUPTED_WORK", work)
+            patch.setattr(realize, "UNINTERRUPTED_WORK", work)
             patch.setattr(tiers, "submit", lambda program, interpreted_ns: None)
             try:
                 for _ in program(x):

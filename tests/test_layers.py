@@ -28,7 +28,6 @@ FLOORS = {
     "": TOP,  # charl itself: the public namespace
     "_locate": -1,  # runs before the package is there: imports nothing of it
 }
-PARTS = {"tiers": "engine", "indexing": "tensor", "interop": "tensor"}  # files of a room of files
 WING = "runtime"  # beside the floors: imports core, is imported by the engine
 NUMPY = {"api", "tensor", "demo", "inspect"}
 # Interoperation with dtypes of NumPy and ml_dtypes, looked up only when asked for.
@@ -77,13 +76,12 @@ def imports(path: Path) -> list[tuple[str, bool]]:
 def room(dotted: str) -> str:
     """The room of charl.x.y: x; of charl.name (a public name), the top."""
     part = dotted.split(".")[1] if "." in dotted else ""
-    part = PARTS.get(part, part)
     return part if part in FLOORS or part == WING else ""
 
 
 def room_of(path: Path) -> str:
     name = path.relative_to(ROOT / "charl").parts[0].split(".")[0]
-    return "" if name == "__init__" else PARTS.get(name, name)
+    return "" if name == "__init__" else name
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -15,7 +15,7 @@ import numpy as np
 from charl.api import build as b
 from charl.core import dtypes
 from charl.core.dtypes import as_dtype
-from charl.tensor import Tensor, as_tensor, from_numpy, from_numpy_owned, wrap
+from charl.tensor import Tensor, as_tensor, from_capsule, from_numpy, from_numpy_owned, wrap
 
 
 def _filled(function, shape, value, dtype, device):
@@ -370,7 +370,4 @@ def from_dlpack(x, /, *, device=None, copy=None):
     b.on_device(device, "from_dlpack")
     if isinstance(x, Tensor):
         return x.copy()
-    array = np.from_dlpack(x)
-    if copy is None and not array.flags.c_contiguous:
-        copy = True
-    return from_numpy(array, bool(copy))
+    return from_capsule(x, copy)

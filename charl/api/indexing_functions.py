@@ -10,8 +10,7 @@ import math
 
 from charl.api import build as b
 from charl.core import dtypes
-from charl.indexing import user_site
-from charl.tensor import wrap
+from charl.tensor import user_site, wrap
 
 
 def _index(x, function):

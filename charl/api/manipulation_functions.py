@@ -12,7 +12,7 @@ import math
 
 from charl.api import build as b
 from charl.core import shapes
-from charl.tensor import view_permute, view_reshape, wrap
+from charl.tensor import view_expand, view_permute, view_reshape, wrap
 
 
 def broadcast_shapes(*shapes):
@@ -39,31 +39,31 @@ def broadcast_shapes(*shapes):
 
 
 def broadcast_to(x, /, shape):
-    """x (...) repeated to shape, without storing the repeats.
+    """x (...) repeated to shape, without storing the repeats: a view, which cannot be written.
 
-    Unlike NumPy's, the result is no view: it does not see later writes to x, and may be written.
     Raises ValueError if x does not broadcast to shape.
 
     >>> ch.broadcast_to(ch.asarray([1, 2]), (2, 2))
     Tensor([[1, 2],
             [1, 2]])
     """
-    n, target = b.node(x, "broadcast_to"), b.shape_in(shape, "broadcast_to")
-    shapes.check_broadcast_to(n.shape, target, "broadcast_to")
-    return wrap(b.expand(n, target))
+    x, target = b.tensor(x, "broadcast_to"), b.shape_in(shape, "broadcast_to")
+    shapes.check_broadcast_to(x.shape, target, "broadcast_to")
+    return view_expand(x, target)
 
 
 def broadcast_arrays(*arrays):
-    """All arrays broadcast to their common shape, each in its dtype. A tuple.
+    """All arrays broadcast to their common shape, each in its dtype. A tuple of the arrays that have
+    this shape and of views, which cannot be written, of the others.
 
     >>> ch.broadcast_arrays(ch.asarray([1, 2]), ch.asarray([[3], [4]]))
     (Tensor([[1, 2],
             [1, 2]]), Tensor([[3, 3],
             [4, 4]]))
     """
-    nodes = [b.node(x, "broadcast_arrays") for x in arrays]
-    shape = b.broadcast("broadcast_arrays", *(n.shape for n in nodes))
-    return tuple(wrap(b.expand(n, shape)) for n in nodes)
+    tensors = [b.tensor(x, "broadcast_arrays") for x in arrays]
+    shape = b.broadcast("broadcast_arrays", *(x.shape for x in tensors))
+    return tuple(x if x.shape == shape else view_expand(x, shape) for x in tensors)
 
 
 def concat(arrays, /, *, axis=0):
@@ -184,6 +184,8 @@ def permute_dims(x, /, axes):
     """
     x = b.tensor(x, "permute_dims")
     ndim = len(x.shape)
+    if len(axes) != ndim:
+        raise ValueError(f"permute_dims: axes {tuple(axes)} don't match an array of {ndim} axes")
     perm = tuple(b.axis_in(a, ndim, "permute_dims") for a in axes)
     if sorted(perm) != list(range(ndim)):
         raise ValueError(f"permute_dims: axes {tuple(axes)} must name each of {ndim} axes once")

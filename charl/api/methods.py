@@ -15,6 +15,7 @@ from charl.api import searching_functions as searching
 from charl.api import sorting_functions as sorting
 from charl.api import statistical_functions as statistics
 from charl.api import utility_functions as utility
+from charl.core.dtypes import float64
 from charl.tensor import register_method, wrap
 
 
@@ -153,21 +154,33 @@ def clip(self, min=None, max=None):
 
 def round(self, decimals=0):
     """Rounded to `decimals` places, halves to even. Other than 0 places scales by a power of ten,
-    as NumPy does.
+    as NumPy does; ints to places before the point by way of float64.
     """
     places = b.integer(decimals, "round", "decimals")
     n = b.node_of(self)
     dtype = b.dtype_of(n)
     if places == 0 or (places > 0 and dtype.kind != "f"):
         return elementwise.round(self)
-    if dtype.kind != "f":
-        raise TypeError(f"round: decimals below 0 need a floating-point dtype, got {dtype.name}")
-    scale = b.const(10.0 ** builtin_abs(places), dtype)
+    if dtype.kind not in "iuf":
+        raise TypeError(f"round: decimals below 0 need a number's dtype, got {dtype.name}")
+    wide = dtype if dtype.kind == "f" else float64
+    scale = b.const(10.0 ** builtin_abs(places), wide)
     there, back = ("multiply", "divide") if places > 0 else ("divide", "multiply")
-    return wrap(b.call(back, b.call("round", b.call(there, n, scale)), scale))
+    rounded = b.call("round", b.call(there, b.cast(n, wide), scale))
+    return wrap(b.cast(b.call(back, rounded, scale), dtype))
 
 
 builtin_abs = int.__abs__
+
+
+def conj(self):
+    """A copy: all dtypes are real."""
+    return elementwise.conj(self)
+
+
+def conjugate(self):
+    """A copy: all dtypes are real."""
+    return elementwise.conj(self)
 
 
 def dot(self, other):
@@ -235,6 +248,8 @@ _METHODS = (
     take,
     clip,
     round,
+    conj,
+    conjugate,
     dot,
     matmul,
     nonzero,

@@ -46,6 +46,8 @@ def declare(str name, int code, str kinds, str result):
             operand = F64
             if ITEMSIZE[dtype] < 4 and name != "divide":  # NumPy's divide alone goes to float64
                 operand = F16 if ITEMSIZE[dtype] == 1 else F32
+        elif result == "number" and dtype == B1:
+            operand = I8
         if KIND[operand] & mask:
             OPERAND[code][dtype] = operand
             RESULT[code][dtype] = B1 if result == "bool" else operand

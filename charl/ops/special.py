@@ -238,5 +238,5 @@ def erf(b, x):
 
 declare("cbrt", in_f64(cbrt), cost=40)
 declare("hypot", hypot, cost=30, arity=2)
-op("pow", 2, "iuf", expand=pow, numpy="pow", ulp=1, cost=100, doc=pow.__doc__)
+op("pow", 2, "iuf", "number", expand=pow, numpy="pow", ulp=1, cost=100, doc=pow.__doc__)
 declare("erf", erf, cost=40, numpy="special.erf")

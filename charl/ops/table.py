@@ -21,7 +21,7 @@ class Op:
     kinds    accepted operand kinds, of "biuf"
     result   "same" (promoted operands), "bool", "any" (the call states it), or "float": ints and
              bool are cast first, as NumPy does (8 bits to float16, 16 to float32, else float64), so
-             expand sees floats alone
+             expand sees floats alone; or "number": bool is cast to int8 first, else "same"
     expand   expand(b, *operands) builds it from other ops; None where a primitive of that name does
              it
     numpy    the reference: a dotted name below numpy or scipy ("exp", "special.erf"), "" where

@@ -51,7 +51,13 @@ def test_primitives_are_in_the_table():
 
 @pytest.mark.parametrize("row", OPS.values(), ids=lambda row: row.name)
 def test_fields(row):
-    assert set(row.kinds) <= set("biuf") and row.result in ("same", "bool", "float", "any")
+    assert set(row.kinds) <= set("biuf") and row.result in (
+        "same",
+        "bool",
+        "float",
+        "number",
+        "any",
+    )
     assert row.cost >= 1 and row.ulp >= 0
     if row.group == "elementwise":
         assert row.expand is not None or row.name in PRIMITIVES

@@ -7,7 +7,7 @@ from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t
 
 from charl.core cimport infer
-from charl.engine cimport holder_of, leaf_again, leaf_borrow, leaf_copy, memory_of
+from charl.engine.leaves cimport holder_of, leaf_again, leaf_borrow, leaf_copy, memory_of
 from charl.graph.node cimport Node
 
 from charl.core import dtypes
@@ -84,6 +84,11 @@ cdef object to_ndarray(Node node):
     return _over(node, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED)
 
 
+cdef object writable(Node node):
+    """An ndarray on the memory of node's value, to be written by whoever knows that nobody else sees it."""
+    return _over(node, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE)
+
+
 cdef Node from_ndarray(object given, object copy):
     """A leaf. copy True: always a copy; None: unless the array says that it is read-only; False: never a copy.
 
@@ -110,7 +115,7 @@ cdef Node from_ndarray(object given, object copy):
     if plain:
         return leaf_copy(dtype, shape, cnp.PyArray_DATA(array), nbytes)
     node = leaf_copy(dtype, shape, NULL, nbytes)
-    PyArray_CopyInto(_over(node, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE), array)
+    PyArray_CopyInto(writable(node), array)
     return node
 
 

@@ -2,7 +2,11 @@
 """What an index means: NumPy's rules for basic, boolean and integer-array indices, as movement and gather Nodes."""
 
 from cpython.long cimport PyLong_CheckExact
+from cpython.number cimport PyNumber_AsSsize_t
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
+
+from charl.graph.node cimport Node
+from charl.tensor cimport interop
 
 import math
 import os
@@ -18,7 +22,7 @@ _CODE = {name: OPS[name].code for name in (
     "add", "multiply", "const", "reshape", "permute", "expand", "gather", "wrap_index", "cast"
 )}  # fmt: skip
 _I64 = dtypes.int64.code
-_HERE = os.path.dirname(__file__)
+_HERE = os.path.dirname(os.path.dirname(__file__))
 _ADVICE = (
     "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean "
     "arrays are valid indices"
@@ -42,15 +46,15 @@ def _is_array(item):
 
 
 cdef tuple basic(object index, tuple shape):
-    """(starts + steps, the slice's shape, the result's shape, whether all axes got an int,
-    the axis of the slice that each of the result's axes is, -1 for a new one); None if not basic.
+    """(starts + steps, the slice's shape, the result's shape, whether all axes got an int, whether the slice is all of
+    the array, the axis of the slice that each of the result's axes is, -1 for a new one); None if not basic.
 
     Raises IndexError for an int out of range, too many indices, or what is no index.
     """
     cdef tuple items = index if isinstance(index, tuple) else (index,)
     cdef Py_ssize_t ndim = len(shape), count = 0, axis = 0, start, stop, step, n, k, extent
     cdef list starts = [], steps = [], sliced = [], result = [], axes = []
-    cdef bint ellipsis = False, ints = True
+    cdef bint ellipsis = False, ints = True, whole = True
     for item in items:
         if item is Ellipsis:
             if ellipsis:
@@ -62,21 +66,19 @@ cdef tuple basic(object index, tuple shape):
         if PyLong_CheckExact(item) or (
             not isinstance(item, (slice, bool)) and item is not None and item is not Ellipsis
         ):
-            if not PyLong_CheckExact(item):
-                if not isinstance(item, numpy.integer):
-                    if _is_array(item):
-                        return None
-                    try:
-                        item = item.__index__()
-                    except AttributeError:
-                        raise IndexError(_ADVICE) from None
+            if not PyLong_CheckExact(item) and not isinstance(item, numpy.integer):
+                if _is_array(item):
+                    return None
+                if not hasattr(item, "__index__"):
+                    raise IndexError(_ADVICE)
             if count > ndim:
                 raise _too_many(ndim, count)
             extent = shape[axis]
-            position = int(item)
-            if not -extent <= position < extent:
-                raise IndexError(f"index {position} is out of bounds for axis {axis} with size {extent}")
-            starts.append(position + extent if position < 0 else position)
+            start = PyNumber_AsSsize_t(item, IndexError)
+            if not -extent <= start < extent:
+                raise IndexError(f"index {start} is out of bounds for axis {axis} with size {extent}")
+            whole = whole and extent == 1
+            starts.append(start + extent if start < 0 else start)
             steps.append(1)
             sliced.append(1)
             axis += 1
@@ -100,6 +102,7 @@ cdef tuple basic(object index, tuple shape):
             n = PySlice_AdjustIndices(shape[axis], &start, &stop, step)
             starts.append(start if n else 0)
             steps.append(step if n > 1 else 1)
+            whole = whole and n == <Py_ssize_t>shape[axis] and (n < 2 or step == 1)
             sliced.append(n)
             result.append(n)
             axes.append(axis)
@@ -114,7 +117,7 @@ cdef tuple basic(object index, tuple shape):
         result.append(shape[k])
         axes.append(k)
         ints = False
-    return tuple(starts + steps), tuple(sliced), tuple(result), ints, axes
+    return tuple(starts + steps), tuple(sliced), tuple(result), ints, whole, axes
 
 
 # Advanced indices
@@ -145,22 +148,21 @@ class Advanced:
     at: where the broadcast axes stand in the result.
     """
 
-    def __init__(self, index, shape, node_of, is_tensor):
-        """node_of(tensor) -> Node, is_tensor(x) -> bool: this file knows no Tensor.
-        Masks are realized by the caller.
-        """
+    def __init__(self, index, shape):
+        """index: Tensors in it given as their Nodes. Masks are realized: the result's shape depends on them."""
         entries = []
         consumed = 0
         for item in index if isinstance(index, tuple) else (index,):
             if isinstance(item, (bool, numpy.bool_, list)):
                 item = numpy.asarray(item)
-            if is_tensor(item) or isinstance(item, numpy.ndarray):
-                kind = item.dtype.kind
-                if kind == "b":
-                    entries.append(("mask", numpy.asarray(item)))
-                    consumed += len(item.shape)
-                    continue
-                if is_tensor(item) and kind not in "iu":
+            if isinstance(item, Node) and dtypes.ALL[item.dtype].kind == "b":
+                item = interop.to_ndarray(item)
+            if isinstance(item, numpy.ndarray) and item.dtype.kind == "b":
+                entries.append(("mask", item))
+                consumed += item.ndim
+                continue
+            if isinstance(item, (Node, numpy.ndarray)):
+                if isinstance(item, Node) and dtypes.ALL[item.dtype].kind not in "iu":
                     raise IndexError("arrays used as indices must be of integer (or boolean) type")
                 entries.append(("array", item))
             elif item is None or item is Ellipsis or isinstance(item, slice):
@@ -176,9 +178,9 @@ class Advanced:
             raise _too_many(len(shape), consumed)
         if not any(kind == "basic" and item is Ellipsis for kind, item in entries):
             entries.append(("basic", Ellipsis))
-        self._resolve(entries, shape, consumed, node_of, is_tensor)
+        self._resolve(entries, shape, consumed)
 
-    def _resolve(self, entries, shape, consumed, node_of, is_tensor):
+    def _resolve(self, entries, shape, consumed):
         basic_part, self.items, places = [], [], []
         axis = out = 0
         for number, (kind, item) in enumerate(entries):
@@ -209,8 +211,8 @@ class Advanced:
                     continue
             for array in arrays:
                 extent = shape[axis]
-                if is_tensor(array):
-                    array = _wrapped(node_of(array), extent, axis)
+                if isinstance(array, Node):
+                    array = _wrapped(array, extent, axis)
                 else:
                     array = _host(array, axis, extent)
                 self.items.append((out, array, extent))
@@ -230,8 +232,8 @@ class Advanced:
         together = all(b - a == 1 for a, b in zip(spots, spots[1:]))
         self.at = self.items[0][0] if together else 0
 
-    def apply(self, node, leaf_of):
-        """node: the basic part's. leaf_of(ndarray) -> Node. The Node of the indexed result."""
+    def apply(self, node):
+        """node: the basic part's. The Node of the indexed result."""
         axes = [axis for axis, _, _ in self.items]
         rest = [axis for axis in range(len(node.shape)) if axis not in axes]
         perm = tuple(rest[: self.at] + axes + rest[self.at :])
@@ -241,14 +243,14 @@ class Advanced:
         flat = (*node.shape[: self.at], merged, *node.shape[self.at + len(axes) :])
         if flat != node.shape:
             node = make(_CODE["reshape"], node.dtype, flat, (node,))
-        index = self._flat(leaf_of)
+        index = self._flat()
         shape = (*flat[: self.at], *self.shape, *flat[self.at + 1 :])
         if 0 in shape:
             zero = make(_CODE["const"], node.dtype, (), (), None, (), 0)
             return make(_CODE["expand"], node.dtype, shape, (zero,))
         return make(_CODE["gather"], node.dtype, shape, (node, index), self.at)
 
-    def _flat(self, leaf_of):
+    def _flat(self):
         """The int64 index into the merged axis, of shape self.shape."""
         stride, host, total = 1, 0, None
         for _, array, extent in reversed(self.items):
@@ -264,9 +266,9 @@ class Advanced:
                 total = term
             stride *= extent
         if total is None:
-            return leaf_of(numpy.broadcast_to(numpy.asarray(host, numpy.int64), self.shape))
+            return interop.from_ndarray(numpy.broadcast_to(numpy.asarray(host, numpy.int64), self.shape), True)
         if not isinstance(host, int):
-            part = leaf_of(host)
+            part = interop.from_ndarray(numpy.asarray(host), True)
             total = make(_CODE["add"], _I64, shapes.broadcast_shapes(total.shape, part.shape), (total, part))
         if total.shape != self.shape:
             total = make(_CODE["expand"], _I64, self.shape, (total,))

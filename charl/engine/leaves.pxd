@@ -1,16 +1,13 @@
 # cython: language_level=3
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from charl.graph.node cimport Node
 
-cdef int PENDING_LIMIT   # depth of a pending Node beyond which a new Tensor flushes
-cdef bint EAGER
-
-cdef int realize(Node node) except -1
-cdef int realize_all(list nodes) except -1
-cdef int bound_pending(Node node) except -1
 cdef void *memory_of(Node node) except NULL
 cdef object holder_of(Node node)
 cdef Node leaf_again(int dtype, tuple shape, object holder, void *data, int64_t nbytes)
 cdef Node leaf_copy(int dtype, tuple shape, const void *data, int64_t nbytes)
+cdef Node leaf_copy_of(Node node)
+cdef bint is_sole(PyObject *node) except -1
 cdef Node leaf_borrow(int dtype, tuple shape, void *data, int64_t nbytes, object lender)

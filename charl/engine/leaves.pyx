@@ -1,0 +1,66 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""Memory in and out: leaves on copied or borrowed memory, and where a Node's value lies."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from charl.engine.realize cimport realize
+from charl.engine.walk cimport is_owned
+from charl.graph cimport node as graph
+from charl.graph.node cimport Node
+from charl.runtime.buffer cimport Buffer, buffer_borrow, buffer_new
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject *)  # cpython.ref's would take a reference first
+
+
+cdef void *memory_of(Node node) except NULL:
+    """Where node's value is, computed now if need be. Never NULL."""
+    realize(node)
+    return (<Buffer>node.value).data
+
+
+cdef object holder_of(Node node):
+    """What keeps the memory of a realized Node: an object to hold on to."""
+    return node.value
+
+
+cdef Node leaf_again(int dtype, tuple shape, object holder, void *data, int64_t nbytes):
+    """A leaf on the whole memory of a holder that left the engine earlier; None if holder is something else."""
+    if isinstance(holder, Buffer) and (<Buffer>holder).data == data and (<Buffer>holder).nbytes == <size_t>nbytes:
+        return graph.new_leaf(dtype, shape, holder)
+    return None
+
+
+cdef Node leaf_copy(int dtype, tuple shape, const void *data, int64_t nbytes):
+    """A leaf with a copy of C-contiguous memory; NULL leaves it unset."""
+    cdef Buffer buffer = buffer_new(nbytes)
+    if data != NULL and nbytes:
+        if nbytes > 1 << 20:
+            with nogil:
+                memcpy(buffer.data, data, nbytes)
+        else:
+            memcpy(buffer.data, data, nbytes)
+    return graph.new_leaf(dtype, shape, buffer)
+
+
+cdef Node leaf_copy_of(Node node):
+    """A leaf with a copy of a Node's value."""
+    cdef Buffer buffer
+    realize(node)
+    buffer = node.value
+    return leaf_copy(node.dtype, node.shape, buffer.data, buffer.nbytes)
+
+
+cdef bint is_sole(PyObject *node) except -1:
+    """Whether a Node's value, computed now if need be, is seen through the one reference that `node` borrows alone."""
+    realize(<Node>node)
+    return Py_REFCNT(node) == 1 and is_owned(<PyObject *>(<Node>node).value)
+
+
+cdef Node leaf_borrow(int dtype, tuple shape, void *data, int64_t nbytes, object lender):
+    """A leaf on someone else's memory: what reads it is computed before the call that made it returns."""
+    cdef Node node = graph.new_leaf(dtype, shape, buffer_borrow(data, nbytes, lender))
+    node.depth = graph.BORROWED
+    return node

@@ -1,0 +1,157 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+"""The miss path: a Plan for a signature that has none.
+
+A structure, which is a signature with its sizes told apart by equality alone, keeps its Schedules; one that binds to
+the new sizes costs no scheduling. Programs are known by their kernel's text.
+"""
+
+from cpython.tuple cimport PyTuple_GET_SIZE
+
+from charl.engine.walk cimport DONATE, state_t
+from charl.graph cimport node as graph
+from charl.graph.node cimport Node
+from charl.runtime cimport launch
+from charl.runtime.launch cimport Plan, Program
+
+import weakref
+from collections import OrderedDict
+
+from charl import schedule as scheduling
+from charl.core.errors import InternalError
+from charl.core.settings import config
+from charl.engine import tiers
+from charl.graph import printer, verify
+
+cdef object _structures = OrderedDict()       # structure -> list of (schedule, programs)
+cdef object _programs = weakref.WeakValueDictionary()
+cdef object _recent = OrderedDict()           # Program by text: keeps the latest alive
+
+
+cdef tuple _structure(state_t *s):
+    """(structure key, sizes): sizes by the numbers that classes of them first had."""
+    cdef list words = [], sizes = []
+    cdef dict classes = {0: 0, 1: 1, -1: -1}
+    cdef Py_ssize_t i, k, at
+    cdef Node node
+    for i in range(s.count):
+        node = <Node>s.order[i]
+        at = s.headers[i]
+        words.append(s.key[at])
+        numbers = node.shape
+        if node.value is None and node.op != graph.CONST:
+            for k in range(PyTuple_GET_SIZE(node.src) + (1 if node.attr_id else 0)):
+                words.append(s.key[at + 1 + k])
+            numbers += node.sizes
+        for number in numbers:
+            words.append(classes.setdefault(number, len(classes)))
+        sizes.extend(numbers)
+    return tuple(words), sizes
+
+
+cdef Plan plan_for(state_t *s):
+    """A plan for a signature that has none."""
+    global structure_hits
+    key, sizes = _structure(s)
+    known = _structures.get(key)
+    bound = None
+    if known is None:
+        known = _structures[key] = []
+        while len(_structures) > config.plan_cache:
+            _structures.popitem(last=False)
+    else:
+        _structures.move_to_end(key)
+    for schedule, programs in known:  # no-cython-lint: read after the loop
+        bound = schedule.bind(sizes)
+        if bound is not None:
+            structure_hits += 1
+            break
+    if bound is None:
+        schedule = _scheduled(s)
+        bound = schedule.bind(sizes)
+        if bound is None:
+            raise InternalError("schedule: its own sizes do not bind", schedule)
+        programs = tuple([_program(step.kernel) for step in schedule.steps])
+        known.append((schedule, programs))
+    return _bound_plan(schedule, bound, programs, s.count)
+
+
+cdef object _scheduled(state_t *s):
+    """A Schedule of the walk's Nodes."""
+    cdef Py_ssize_t i
+    cdef list nodes = [<Node>s.order[i] for i in range(s.count)]
+    cdef list flags = [(s.key[s.headers[i]] >> 24) & 255 for i in range(s.count)]
+    cdef bint shown = config.debug >= 2 or config.dump
+    if config.verify:
+        verify.verify(nodes)
+    if shown:
+        tiers.show(printer.text(nodes))
+    schedule = scheduling.plan.build(nodes, flags)
+    if _too_late_to_fail(schedule):
+        schedule = scheduling.plan.build(nodes, [f & ~DONATE for f in flags])
+    if shown:
+        tiers.show(schedule)
+    return schedule
+
+
+cdef Plan _bound_plan(schedule, bound, tuple programs, Py_ssize_t nodes):
+    """The Plan of a Schedule bound to sizes."""
+    cdef list steps, slots
+    kinds = {"leaf": launch.SLOT_LEAF, "store": launch.SLOT_STORE, "temp": launch.SLOT_TEMP}
+    steps = [
+        (program, step.buffers, [arg.mode for arg in step.kernel.args], made.params, made.scalars, made.units,
+         made.work, made.scratch, step.sites)
+        for program, step, made in zip(programs, schedule.steps, bound.steps)
+    ]  # fmt: skip
+    slots = [
+        (kinds[slot.kind], slot.node, slot.alias, nbytes) for slot, nbytes in zip(schedule.slots, bound.nbytes)
+    ]
+    return Plan(steps, slots, nodes)
+
+
+cdef bint _too_late_to_fail(schedule) except -1:
+    """Whether a launch that checks indices follows one that overwrites a value in place."""
+    overwrites = False
+    slots = schedule.slots
+    for step in schedule.steps:
+        if overwrites and step.sites:
+            return True
+        for number, arg in zip(step.buffers, step.kernel.args):
+            while slots[number].alias >= 0:
+                number = slots[number].alias
+            overwrites |= arg.mode != "in" and slots[number].kind == "leaf"
+    return False
+
+
+cdef Program _program(kernel):
+    cdef str text = str(kernel)
+    cdef Program program = _programs.get(text)
+    if program is None:
+        program = Program(text, kernel)
+        tiers.interpret(program)
+        _programs[text] = program
+    _recent[text] = program
+    _recent.move_to_end(text)
+    while len(_recent) > config.kernel_cache:
+        _recent.popitem(last=False)
+    return program
+
+
+def forget():
+    """Forgets all Schedules, and Programs that no plan holds."""
+    _structures.clear()
+    _recent.clear()
+
+
+def kernels() -> list:
+    """The Programs in memory, least recently planned first."""
+    return list(_recent.values())
+
+
+def _configure(changed: dict):
+    """A new opt_level: what is compiled is compiled again."""
+    if "opt_level" in changed:
+        for program in list(_programs.values()):
+            program.forget_machine()
+
+
+config.watch(_configure)

@@ -1,0 +1,8 @@
+# cython: language_level=3
+from charl.graph.node cimport Node
+
+cdef int PENDING_LIMIT   # depth of a pending Node beyond which a new Tensor flushes
+
+cdef int realize(Node node) except -1
+cdef int realize_all(list nodes) except -1
+cdef int bound_pending(Node node) except -1

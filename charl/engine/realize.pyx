@@ -1,0 +1,201 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+"""Realizing: from Nodes to values, and the bounds on what is pending.
+
+The walk writes the signature of the work; the table has its Plan, or planning makes one; execute runs it. All of this
+under one lock. Runs nest on one thread (lock.pyx says when): each depth has a state of its own, and a nested run
+neither overwrites values in place nor drops sources that the outer one may still use.
+"""
+
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from charl.core cimport infer
+from charl.engine cimport execute, lock, planning, table, walk
+from charl.engine.walk cimport state_t
+from charl.graph cimport node as graph
+from charl.graph.node cimport Node
+from charl.runtime.buffer cimport Buffer, buffer_new
+from charl.runtime.launch cimport Plan
+
+from charl.core.settings import config
+from charl.engine import tiers
+from charl.engine.planning import forget, kernels
+from charl.runtime.launch import counts as launch_counts
+
+cdef enum:
+    FLUSH_AT_ONCE = 64
+
+cdef state_t _states[lock.NESTING]
+cdef bint _eager = False
+cdef int64_t _pending_bytes = 1 << 30
+cdef int64_t _flushes = 0
+PENDING_LIMIT = 64
+UNINTERRUPTED_WORK = 1 << 31  # a quarter of a second of machine code on one thread
+
+
+cdef int realize(Node node) except -1:
+    """Gives node its value. Raises IndexError, MemoryError, KeyboardInterrupt; Nodes are then whole all the same."""
+    cdef PyObject *root = <PyObject *>node
+    if node.value is None:
+        _realize_roots(&root, 1)
+    return 0
+
+
+cdef int realize_all(list nodes) except -1:
+    """Gives all of them their values, in one plan."""
+    cdef Py_ssize_t count = len(nodes), k
+    cdef PyObject **roots = <PyObject **>malloc((count + 1) * sizeof(PyObject *))
+    if roots == NULL:
+        raise MemoryError("charl.engine: no memory for a list of nodes")
+    try:
+        for k in range(count):
+            roots[k] = <PyObject *>(<Node?>nodes[k])
+        _realize_roots(roots, count)
+    finally:
+        free(roots)
+    return 0
+
+
+cdef int _realize_roots(PyObject **roots, Py_ssize_t count) except -1:
+    """One plan for all roots, which the caller keeps alive. A long plan that overwrites values in place could not be
+    interrupted: its updates are then realized one by one, and the roots last."""
+    cdef list updates = _realize_walk(roots, count)
+    cdef PyObject *update
+    if updates is None:
+        return 0
+    while updates:
+        node = updates.pop()  # the only reference beside the walk's, or the next update could not be done in place
+        PyErr_CheckSignals()
+        update = <PyObject *>node
+        _realize_walk(&update, 1)
+    node = None
+    PyErr_CheckSignals()
+    _realize_walk(roots, count)
+    return 0
+
+
+cdef list _updates_within(state_t *s, PyObject *only_root):
+    """The pending updates of a walk, last first; None where there are none but its only root (NULL: it has several).
+    """
+    cdef list updates = []
+    cdef Py_ssize_t k
+    cdef Node node
+    for k in range(s.count - 1, -1, -1):
+        node = <Node>s.order[k]
+        if node.op == graph.UPDATE and node.value is None:
+            updates.append(node)
+    if len(updates) == 1 and <PyObject *>updates[0] == only_root:
+        return None
+    return updates or None
+
+
+cdef list _realize_walk(PyObject **roots, Py_ssize_t count):
+    """Realizes all roots and returns None, or what is to be realized before them."""
+    cdef Py_ssize_t k
+    cdef PyObject *root
+    cdef Plan plan
+    cdef state_t *s
+    cdef int depth = lock.enter()
+    try:
+        s = &_states[depth - 1]
+        for k in range(count):
+            root = roots[k]
+            if (<Node>root).op == graph.CONST and (<Node>root).value is None:
+                _store_const(<Node>root)
+        walk.record(s, roots, count, depth > 1)
+        if s.count == 0:
+            return None
+        plan = table.find(s.key, s.words)
+        if plan is None:
+            plan = planning.plan_for(s)
+            table.remember(s.key, s.words, plan)
+        if plan.in_place and plan.late_work > UNINTERRUPTED_WORK:
+            updates = _updates_within(s, roots[0] if count == 1 else NULL)
+            if updates is not None:
+                return updates
+        try:
+            execute.run(s, plan)
+        finally:
+            if depth == 1:
+                walk.settle_walk(s)
+    finally:
+        lock.leave()
+    return None
+
+
+cdef int _store_const(Node node) except -1:
+    cdef int size = infer.ITEMSIZE[node.dtype]
+    cdef Buffer buffer = buffer_new(size)
+    memcpy(buffer.data, &node.bits, size)  # little-endian hosts alone are supported
+    graph.settle(node, buffer)
+    graph.forget_sources(node)
+    return 0
+
+
+def flush():
+    """Realizes the pending Nodes that Tensors of this thread hold."""
+    global _flushes
+    cdef list nodes = graph.pending()
+    cdef Py_ssize_t at
+    cdef Node node
+    _flushes += 1
+    for at in range(0, len(nodes), FLUSH_AT_ONCE):
+        try:
+            realize_all(nodes[at : at + FLUSH_AT_ONCE])
+        except IndexError:
+            for node in nodes[at : at + FLUSH_AT_ONCE]:
+                try:
+                    realize(node)
+                except IndexError:
+                    node.thread = NULL  # told once; later flushes leave it to whoever asks for it
+            raise
+
+
+cdef int bound_pending(Node node) except -1:
+    """Called for a new Tensor's Node that is too deep, in borrowed memory's shade, or made in eager mode."""
+    if _eager or node.depth >= graph.BORROWED:
+        return realize(node)
+    flush()
+    graph.relieve(64 * PENDING_LIMIT, _pending_bytes)
+    return 0
+
+
+def clear_plans():
+    """Forgets all plans, schedules and kernels in memory."""
+    lock.enter()
+    try:
+        table.clear()
+        forget()
+    finally:
+        lock.leave()
+
+
+def cache_info() -> dict:
+    """Counters of this process."""
+    launches, interpreted = launch_counts()
+    return {
+        **tiers.counts(),
+        "plan_hits": table.hits,
+        "plan_misses": table.misses,
+        "structure_hits": planning.structure_hits,
+        "launches": launches,
+        "interpreted": interpreted,
+        "flushes": _flushes,
+        "plans": table.plans,
+        "kernels": len(kernels()),
+    }
+
+
+def _configure(changed: dict):
+    """Mirrors the settings in C variables."""
+    global PENDING_LIMIT, _eager, _pending_bytes
+    PENDING_LIMIT = 0 if config.eager else min(config.pending_nodes, graph.BORROWED - 1)
+    _eager = config.eager
+    _pending_bytes = config.pending_bytes
+    graph.relieve(64 * PENDING_LIMIT, _pending_bytes)
+
+
+config.watch(_configure)

@@ -1,0 +1,259 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+"""The walk: pending Nodes below the demanded ones, in order, and their signature in C memory.
+
+The signature is a word or more a Node: op, dtype, rank and flags, then sources, attrs, and the sizes that the rest does
+not imply; a leaf is its dtype and shape. Equal signatures are the same work on other memory and other scalars. A walk
+only reads Nodes, but for the marks that it leaves in them.
+"""
+
+from cpython.object cimport PyObject
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
+
+from charl.graph cimport node as graph
+from charl.graph.node cimport Node
+from charl.runtime.buffer cimport Buffer
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject *)  # cpython.ref's would take a reference first
+    long long PyLong_AsLongLong(PyObject *)  # -1 for what is no int; shapes hold ints alone
+
+cdef uint64_t _epoch = 0  # number of the latest walk: what its Nodes are marked with
+cdef tuple _EMPTY = ()
+
+
+cdef int record(state_t *s, PyObject **roots, Py_ssize_t count, bint nested) except -1:
+    """Fills s with the walk that stores the roots, which the caller keeps alive. s.count is 0 if all have values."""
+    global _epoch
+    cdef Py_ssize_t k
+    cdef Node node
+    s.count = s.words = 0
+    s.nscalars = 0
+    s.updates = False
+    _epoch += 1
+    for k in range(count):
+        node = <Node>roots[k]
+        if node.value is None:
+            node.wanted = _epoch
+    for k in range(count):
+        node = <Node>roots[k]
+        if node.value is None:
+            _walk(s, node)
+    node = None  # holds no reference that _donate would count
+    if s.updates:
+        _donate(s, nested)
+    return 0
+
+
+cdef void settle_walk(state_t *s) noexcept:
+    """Stored Nodes drop their sources; what stays pending and is held has been seen. Sources come first in the walk,
+    so that a Node freed here has been passed already."""
+    cdef Py_ssize_t k
+    cdef PyObject *node
+    for k in range(s.count):
+        node = s.order[k]
+        if (<Node>node).value is not None:
+            if (<Node>node).op != graph.LEAF:
+                graph.forget_sources(<Node>node)
+        elif (<Node>node).handles:
+            (<Node>node).flags |= graph.SEEN
+
+
+cdef int _grow_nodes(state_t *s) except -1:
+    cdef Py_ssize_t capacity = 2 * s.count_capacity + 256
+    cdef PyObject **order = <PyObject **>realloc(s.order, capacity * sizeof(PyObject *))
+    if order != NULL:
+        s.order = order
+    cdef int32_t *headers = <int32_t *>realloc(s.headers, capacity * sizeof(int32_t))
+    if headers != NULL:
+        s.headers = headers
+    cdef int64_t *scalars = <int64_t *>realloc(s.scalars, capacity * sizeof(int64_t))
+    if scalars != NULL:
+        s.scalars = scalars
+    if order == NULL or headers == NULL or scalars == NULL:
+        raise MemoryError("charl.engine: no memory for a signature")
+    s.count_capacity = capacity
+    return 0
+
+
+cdef int _grow_words(state_t *s, Py_ssize_t needed) except -1:
+    cdef Py_ssize_t capacity = 2 * s.words_capacity + needed + 1024
+    cdef int64_t *key = <int64_t *>realloc(s.key, capacity * sizeof(int64_t))
+    if key == NULL:
+        raise MemoryError("charl.engine: no memory for a signature")
+    s.key, s.words_capacity = key, capacity
+    return 0
+
+
+cdef int _grow_stack(state_t *s) except -1:
+    cdef Py_ssize_t capacity = 2 * s.stack_capacity + 128
+    cdef frame_t *stack = <frame_t *>realloc(s.stack, capacity * sizeof(frame_t))
+    if stack == NULL:
+        raise MemoryError("charl.engine: no memory for a walk")
+    s.stack, s.stack_capacity = stack, capacity
+    return 0
+
+
+cdef inline int64_t *_put_numbers(int64_t *at, PyObject *numbers) noexcept:
+    cdef Py_ssize_t k
+    for k in range(PyTuple_GET_SIZE(<tuple>numbers)):
+        at[0] = PyLong_AsLongLong(PyTuple_GET_ITEM(<tuple>numbers, k))
+        at += 1
+    return at
+
+
+cdef int _emit(state_t *s, Node node) except -1:
+    """Appends node to the walk: a header word, then sources, attrs, and the sizes that the rest does not imply."""
+    cdef Py_ssize_t k, nsrc, ndim = PyTuple_GET_SIZE(node.shape), nsizes
+    cdef int64_t *at
+    cdef int64_t header, flags = 0
+    cdef int op = node.op
+    cdef Node source
+    cdef PyObject *sizes
+    if s.count == s.count_capacity:
+        _grow_nodes(s)
+    nsrc = PyTuple_GET_SIZE(node.src)
+    nsizes = 0
+    if node.extra is not None:
+        sizes = PyTuple_GET_ITEM(node.extra, 1)
+        nsizes = PyTuple_GET_SIZE(<tuple>sizes)
+    if s.words + 2 + nsrc + ndim + nsizes > s.words_capacity:
+        _grow_words(s, 2 + nsrc + ndim + nsizes)
+    node.mark = _epoch
+    node.index = s.count
+    node.edges = 0
+    s.order[s.count] = <PyObject *>node
+    s.headers[s.count] = s.words
+    s.count += 1
+    at = s.key + s.words
+    header = <int64_t>node.dtype << 16 | ndim << 32
+    if node.value is not None:
+        at[0] = header | graph.LEAF
+        s.words = _put_numbers(at + 1, <PyObject *>node.shape) - s.key
+        return 0
+    if op == graph.CONST:
+        at[0] = header | op
+        s.words += 1
+        s.scalars[s.nscalars] = node.bits
+        s.nscalars += 1
+        return 0
+    if node.wanted == _epoch:
+        flags = OUT | node.flags & graph.SEEN
+    else:
+        flags = (HANDLE if node.handles else 0) | node.flags & graph.SEEN
+    at[0] = header | op | flags << 24 | nsrc << 40 | nsizes << 48
+    at += 1
+    for k in range(nsrc):
+        source = <Node>PyTuple_GET_ITEM(node.src, k)
+        source.edges += 1
+        at[0] = source.index
+        at += 1
+    if node.attr_id:
+        at[0] = node.attr_id
+        at += 1
+    if nsrc == 0 or op == graph.RESHAPE or op == graph.EXPAND or op == graph.SLICE:
+        at = _put_numbers(at, <PyObject *>node.shape)
+    if nsizes:
+        at = _put_numbers(at, sizes)
+        if op == graph.UPDATE:
+            s.updates = True
+    s.words = at - s.key
+    return 0
+
+
+cdef int _walk(state_t *s, Node root) except -1:
+    """Depth first, sources left to right, each Node once, after its sources."""
+    cdef Py_ssize_t depth = 0
+    cdef frame_t *frame
+    cdef Node node, source
+    if root.mark == _epoch:
+        return 0
+    if s.stack_capacity == 0:
+        _grow_stack(s)
+    s.stack[0].node = <PyObject *>root
+    s.stack[0].next = 0
+    depth = 1
+    while depth:
+        frame = &s.stack[depth - 1]
+        node = <Node>frame.node
+        if frame.next < PyTuple_GET_SIZE(node.src):
+            source = <Node>PyTuple_GET_ITEM(node.src, frame.next)
+            frame.next += 1
+            if source.mark != _epoch:
+                if source.value is not None or source.src is _EMPTY:
+                    _emit(s, source)
+                else:
+                    if depth == s.stack_capacity:
+                        _grow_stack(s)
+                    s.stack[depth].node = <PyObject *>source
+                    s.stack[depth].next = 0
+                    depth += 1
+        else:
+            _emit(s, node)
+            depth -= 1
+    return 0
+
+
+cdef int _donate(state_t *s, bint nested) except -1:
+    """Marks the updates that may overwrite their base, whose value nothing else can see any more.
+
+    A base must be referred to by this walk's Nodes alone, and be no source of one that stays pending and is held
+    elsewhere: that one would read the overwritten value later. A nested walk overwrites no realized value: the outer
+    run may still use it.
+    """
+    cdef uint64_t *reach = <uint64_t *>malloc(s.count * sizeof(uint64_t))
+    cdef PyObject **bases = <PyObject **>malloc(64 * sizeof(PyObject *))
+    cdef Py_ssize_t i, k
+    cdef int candidates = 0, b
+    cdef uint64_t bad = 0
+    cdef PyObject *base
+    cdef Node node
+    cdef bint held = False
+    try:
+        if reach == NULL or bases == NULL:
+            raise MemoryError("charl.engine: no memory for a walk")
+        for i in range(s.count):
+            reach[i] = 0
+            held = held or _stays(s.order[i])
+        for i in range(s.count):
+            node = <Node>s.order[i]
+            if node.op != graph.UPDATE or node.value is not None:
+                continue
+            base = PyTuple_GET_ITEM(node.src, 0)
+            if Py_REFCNT(base) != (<Node>base).edges or (<Node>base).wanted == _epoch:
+                continue
+            if (<Node>base).value is not None and (nested or not is_owned(<PyObject *>(<Node>base).value)):
+                continue
+            if not held:
+                s.key[s.headers[i]] |= <int64_t>DONATE << 24
+            elif candidates < 64:
+                bases[candidates] = <PyObject *>node
+                reach[(<Node>base).index] |= <uint64_t>1 << candidates
+                candidates += 1
+        for i in range(s.count if candidates else 0):
+            node = <Node>s.order[i]
+            if node.value is None:
+                for k in range(PyTuple_GET_SIZE(node.src)):
+                    reach[i] |= reach[(<Node>PyTuple_GET_ITEM(node.src, k)).index]
+                if node.wanted == _epoch:
+                    reach[i] = 0
+                elif _stays(s.order[i]):
+                    bad |= reach[i]
+        for b in range(candidates):
+            if not bad >> b & 1:
+                s.key[s.headers[(<Node>bases[b]).index]] |= <int64_t>DONATE << 24
+    finally:
+        free(reach)
+        free(bases)
+    return 0
+
+
+cdef inline bint _stays(PyObject *node) noexcept:
+    """Whether a Node of the walk stays pending and something beside the walk's Nodes holds it."""
+    return (<Node>node).value is None and (<Node>node).wanted != _epoch and Py_REFCNT(node) > (<Node>node).edges
+
+
+cdef bint is_owned(PyObject *value) noexcept:
+    """Whether a Buffer is charl's own and held by one Node alone."""
+    return Py_REFCNT(value) == 1 and (<Buffer>value).lender is None and (<Buffer>value).exports == 0

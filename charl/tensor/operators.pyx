@@ -1,0 +1,110 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""Operators of Tensors: the hot path of recording, and `op=`."""
+
+from cpython.tuple cimport PyTuple_GET_SIZE
+
+from charl.core cimport infer
+from charl.graph cimport node as graph
+from charl.graph.node cimport Node
+from charl.tensor cimport operands
+from charl.tensor.handle cimport Tensor
+from charl.tensor.operands cimport POW, SQUARE
+from charl.tensor.value cimport bare, current, dtype_of, shape_of, wrapped, write
+
+import numpy
+
+from charl.core import dtypes
+from charl.tensor.interop import numpy_dtype
+from charl.tensor.operands import NAMES
+
+cdef list _DTYPES = list(dtypes.ALL)
+
+
+cdef Node binary_node(int op, object left, object right):
+    """The Node of a binary op. The hot path: two Tensors of one dtype, or a Tensor and a Python scalar."""
+    cdef Node a, b
+    cdef int dtype
+    if type(left) is Tensor:
+        a = current(<Tensor>left)
+        dtype = a.dtype
+        if type(right) is Tensor:
+            b = current(<Tensor>right)
+            if b.dtype == dtype and infer.OPERAND[op][dtype] == dtype:
+                return graph.new(op, infer.RESULT[op][dtype], infer.broadcast2(a.shape, b.shape), (a, b))
+        elif infer.OPERAND[op][dtype] == dtype and op != POW:
+            if infer.KIND[dtype] == infer.KIND_F:
+                if type(right) is float or type(right) is int:
+                    b = graph.new_const(dtype, infer.scalar_bits(right, dtype))
+                    return graph.new(op, infer.RESULT[op][dtype], a.shape, (a, b))
+            elif type(right) is int and dtype != infer.B1 and infer.RESULT[op][dtype] == dtype:
+                b = graph.new_const(dtype, infer.scalar_bits(right, dtype))
+                return graph.new(op, dtype, a.shape, (a, b))
+    if op == POW:
+        return operands.power(bare(left), bare(right))
+    return operands.general(op, (bare(left), bare(right)))
+
+
+cdef object binary(int op, object left, object right):
+    """The Tensor of an operator, or NotImplemented."""
+    cdef Node node = binary_node(op, left, right)
+    if node is None:
+        return NotImplemented
+    return wrapped(node)
+
+
+cdef object power(object left, object right):
+    """The operator **. Of bool to the Python int 2 it is `square`, as in NumPy, whose function power gives int64."""
+    if type(left) is Tensor and dtype_of(<Tensor>left) == infer.B1 and type(right) is int and right == 2:
+        return unary(SQUARE, <Tensor>left)
+    return binary(POW, left, right)
+
+
+cdef Node unary_node(int op, Tensor tensor):
+    """The Node of a unary op."""
+    cdef Node node = current(tensor)
+    cdef int dtype = node.dtype
+    if infer.OPERAND[op][dtype] != dtype:
+        node = operands.cast(node, infer.operand_dtype(op, dtype))
+    return graph.new(op, infer.RESULT[op][dtype], node.shape, (node,))
+
+
+cdef object unary(int op, Tensor tensor):
+    """The Tensor of a unary operator."""
+    return wrapped(unary_node(op, tensor))
+
+
+cdef object in_place(Tensor tensor, int op, object other):
+    """tensor op= other."""
+    return assigned(tensor, op, binary_node(op, tensor, other))
+
+
+cdef object assigned(Tensor tensor, int op, Node node):
+    """tensor op= ...: node is the result of the operator. A 0-d root is rebound, as NumPy's scalars are."""
+    cdef int dtype = dtype_of(tensor)
+    cdef tuple shape = shape_of(tensor)
+    if node is None:
+        return NotImplemented
+    if node.dtype != dtype:
+        if not _same_kind(node.dtype, dtype):
+            raise TypeError(
+                f"{NAMES[op]}: cannot cast output from {_DTYPES[node.dtype]} to {_DTYPES[dtype]} in place "
+                "with casting rule 'same_kind'"
+            )
+        node = operands.cast(node, dtype)
+    if not infer.same_shape(node.shape, shape):
+        raise ValueError(
+            f"non-broadcastable output operand with shape {shape} doesn't match the broadcast shape {node.shape}"
+        )
+    if tensor.view is None and PyTuple_GET_SIZE(shape) == 0:
+        return wrapped(node)
+    write(tensor, node)
+    return tensor
+
+
+cdef bint _same_kind(int given, int target) except -1:
+    """NumPy's casting rule; bfloat16 stands as float32, whose casts are of the same kinds."""
+    return numpy.can_cast(
+        numpy_dtype(infer.F32 if given == infer.BF16 else given),
+        numpy_dtype(infer.F32 if target == infer.BF16 else target),
+        "same_kind",
+    )

@@ -1,0 +1,174 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""Parts of Tensors: indexing, reshaping and permuting, as views where NumPy gives views; assignment to parts."""
+
+from cpython.object cimport PyObject
+from cpython.tuple cimport PyTuple_GET_SIZE
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from charl.core cimport infer
+from charl.engine cimport leaves
+from charl.graph cimport node as graph
+from charl.graph.node cimport Node
+from charl.tensor cimport assign, indexing, operands, views
+from charl.tensor.handle cimport Tensor
+from charl.tensor.value cimport (
+    bare, check_writable, current, dtype_of, replace, root_of, shape_of, wrapped, write,
+)
+from charl.tensor.views cimport View
+
+from charl.core import shapes
+from charl.tensor.indexing import Advanced
+
+
+cdef Tensor part(Tensor tensor, object index):
+    """tensor[index]: a view where NumPy gives one, else a Tensor of its own."""
+    cdef tuple shape = shape_of(tensor), found = indexing.basic(index, shape)
+    cdef Tensor made = tensor
+    if found is None:
+        return wrapped(_gathered(tensor, index))
+    sizes, sliced, result, all_ints, whole, axes = found
+    if all_ints and shape:
+        return _element(tensor, sizes)
+    if not whole:
+        made = _sliced(tensor, sizes, sliced)
+    if result != sliced:
+        strides = _strides(made)
+        strides = tuple([strides[axis] if axis >= 0 else 1 for axis in axes])
+        return _view(made, graph.RESHAPE, result, None, (), strides, _offset(made))
+    return made if made is not tensor else _whole(tensor)
+
+
+cdef int assign_part(Tensor tensor, object index, object value) except -1:
+    """tensor[index] = value."""
+    cdef tuple shape = shape_of(tensor), found = indexing.basic(index, shape)
+    cdef Tensor target = tensor
+    cdef int dtype = dtype_of(tensor)
+    if found is None:
+        _scatter(tensor, index, value)
+        return 0
+    if type(value) is Tensor and (<Tensor>value).view is not None:
+        if (<Tensor>value).view.base is root_of(tensor):
+            if part(tensor, index).view.steps == (<Tensor>value).view.steps:
+                return 0  # x[index] += y has written through that view already
+    sizes, sliced, result, _, whole, _ = found
+    if not whole:
+        target = _sliced(tensor, sizes, sliced)
+    node = operands.fit(operands.stored(bare(value), dtype), result, "setitem")
+    if result != sliced:
+        node = graph.make(graph.RESHAPE, dtype, sliced, (node,))
+    write(target, node)
+    return 0
+
+
+cdef tuple _strides(Tensor tensor):
+    """Elements of the base from one index of an axis to the next."""
+    return views.c_strides(tensor.node.shape) if tensor.view is None else tensor.view.strides
+
+
+cdef inline int64_t _offset(Tensor tensor):
+    return 0 if tensor.view is None else tensor.view.offset
+
+
+cdef Tensor _view(Tensor tensor, int op, tuple shape, object attrs, tuple sizes, tuple strides, int64_t offset):
+    """A view of tensor by one more movement."""
+    cdef Tensor made = Tensor.__new__(Tensor)
+    made.view = views.moved(tensor.view, op, shape, attrs, sizes, strides, offset)
+    made.view.base = root_of(tensor)
+    return made
+
+
+cdef Tensor _whole(Tensor tensor):
+    """A view of all of tensor."""
+    cdef Tensor made = Tensor.__new__(Tensor)
+    cdef View view = View.__new__(View)
+    view.base = root_of(tensor)
+    view.shape, view.strides, view.offset = shape_of(tensor), _strides(tensor), _offset(tensor)
+    view.steps = () if tensor.view is None else tensor.view.steps
+    view.readonly = tensor.view is not None and tensor.view.readonly
+    made.view = view
+    return made
+
+
+cdef Tensor _sliced(Tensor tensor, tuple sizes, tuple shape):
+    """A view of tensor at start + step * i along each axis; sizes: starts, then steps."""
+    cdef Py_ssize_t n = len(shape), k
+    cdef tuple strides = _strides(tensor)
+    cdef int64_t offset = _offset(tensor)
+    for k in range(n):
+        offset += <int64_t>strides[k] * <int64_t>sizes[k]
+    return _view(tensor, graph.SLICE, shape, None, sizes, tuple([strides[k] * sizes[n + k] for k in range(n)]), offset)
+
+
+def view_reshape(Tensor x not None, tuple shape, copy=None):
+    """x in another shape of as many elements: a view where NumPy gives one, else a copy.
+
+    copy=False raises ValueError where a copy would be needed.
+    """
+    cdef tuple here = shape_of(x)
+    found = shapes.reshape_strides(here, _strides(x), shape)
+    if found is None:
+        if copy is False:
+            raise ValueError("reshape: unable to avoid creating a copy while reshaping")
+        return wrapped(graph.make(graph.RESHAPE, dtype_of(x), shape, (current(x),)))
+    return _view(x, graph.RESHAPE, shape, None, (), found, _offset(x))
+
+
+cdef Tensor permuted(Tensor x, tuple perm):
+    """x with axes in the order perm: a view."""
+    cdef tuple shape = shape_of(x), strides = _strides(x)
+    return _view(
+        x, graph.PERMUTE, tuple([shape[p] for p in perm]), perm, (), tuple([strides[p] for p in perm]), _offset(x)
+    )
+
+
+def view_expand(Tensor x not None, tuple shape):
+    """x broadcast to shape, to which it must: a view, and as NumPy's one that cannot be written."""
+    cdef tuple here = shape_of(x), strides = _strides(x)
+    cdef Py_ssize_t k, new = len(shape) - len(here)
+    cdef list kept = [strides[k] if here[k] == shape[new + k] else 0 for k in range(len(here))]
+    return _view(x, graph.EXPAND, shape, None, (), (0,) * new + tuple(kept), _offset(x))
+
+
+def view_permute(Tensor x not None, tuple perm):
+    """x with axes in the order perm: a view."""
+    return permuted(x, perm)
+
+
+cdef Tensor _element(Tensor tensor, tuple sizes):
+    """One element, 0-d and never a view: read at once where the value is there, else a Node."""
+    cdef Node node = current(tensor)
+    cdef tuple shape = node.shape
+    cdef Py_ssize_t k, n = PyTuple_GET_SIZE(shape)
+    cdef int64_t at = 0, bits = 0
+    cdef int size = infer.ITEMSIZE[node.dtype]
+    if node.value is not None and node.depth < graph.BORROWED:
+        for k in range(n):
+            at = at * <int64_t>shape[k] + <int64_t>sizes[k]
+        memcpy(&bits, <char *>leaves.memory_of(node) + at * size, size)
+        return wrapped(graph.new_const(node.dtype, bits))
+    node = graph.make(graph.SLICE, node.dtype, (1,) * n, (node,), None, sizes)
+    return wrapped(graph.make(graph.RESHAPE, node.dtype, (), (node,)))
+
+
+cdef object _bare_index(object index):
+    """An index with Tensors in it replaced by their Nodes."""
+    return tuple([bare(item) for item in index]) if isinstance(index, tuple) else bare(index)
+
+
+cdef Node _gathered(Tensor tensor, object index):
+    """Reading by arrays: the basic part as a view, then a gather."""
+    found = Advanced(_bare_index(index), shape_of(tensor))
+    return found.apply(current(part(tensor, found.base_index)))
+
+
+cdef int _scatter(Tensor tensor, object index, object value) except -1:
+    """Writing by arrays."""
+    cdef Tensor root = root_of(tensor)
+    cdef Node new = operands.stored(bare(value), dtype_of(tensor)), changed
+    check_writable(tensor)
+    index = _bare_index(index)
+    changed = assign.selected(current(tensor), index, new)
+    if changed is not None:
+        return write(tensor, changed)
+    return replace(root, assign.stored_at(<PyObject *>root.node, tensor.view, index, new))
