@@ -17,6 +17,11 @@ class Host(NamedTuple):
     def has(self, feature: str) -> bool:
         return f"+{feature}" in self.features.split(",")
 
+    @property
+    def scales(self) -> bool:
+        """Whether y * 2**n of vectors is one instruction."""
+        return self.has("avx512f") and self.has("avx512vl")
+
     def native_mask(self, itemsize: int) -> bool:
         """Whether masked loads and stores of consecutive elements are single instructions."""
         return self.has("avx512bw") or (itemsize >= 4 and self.has("avx"))

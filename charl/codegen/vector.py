@@ -48,6 +48,19 @@ _FOLD = {
 _OF_BOOL = {"add": "or", "max": "or", "mul": "and", "min": "and"}
 
 
+def _used(body, scales: bool) -> set[int]:
+    """Numbers of the values that the result needs."""
+    used = {body.result}
+    for number in range(len(body.args) + len(body.code) - 1, len(body.args) - 1, -1):
+        if number in used:
+            prim = body.code[number - len(body.args)]
+            if prim.op == "scaled":
+                used.update(prim.args[1:] if scales else prim.args[:1])
+            else:
+                used.update(prim.args)
+    return used
+
+
 class Blank(Module):
     """A module of one expansion's text, with marks for what depends on where it is filled in."""
 
@@ -132,11 +145,19 @@ class Arithmetic:
     def splice(self, code: Code, body, args: list[str], width: int) -> str:
         """The instructions of an Expansion, inline."""
         values, dtypes = list(args), list(body.args)
-        for prim in body.code:
+        scales = self.host.scales and width > 1
+        used = _used(body, scales)
+        for number, prim in enumerate(body.code, len(args)):
+            dtypes.append(prim.dtype)
+            if number not in used:
+                values.append("")
+                continue
             operands = [values[a] for a in prim.args]
             of = [dtypes[a] for a in prim.args]
-            values.append(self._prim(code, prim, operands, of, width))
-            dtypes.append(prim.dtype)
+            if prim.op == "scaled":
+                values.append(self._scaled(code, *operands, of, width) if scales else operands[0])
+            else:
+                values.append(self._prim(code, prim, operands, of, width))
         return values[body.result]
 
     def _prim(self, code, prim, args, dtypes, width):
@@ -178,6 +199,13 @@ class Arithmetic:
         if not self.quick or dtype == "b1":
             return value
         return code.op(f"load {full}, ptr {code.module.constant(full, value)}")
+
+    def _scaled(self, code, _, y, n, dtypes, width):
+        """y * 2**n in one instruction and a conversion of n."""
+        full, whole = vector(REGISTER[dtypes[1]], width), vector("i32", width)
+        n = self.cast(code, n, dtypes[2], "u32", width)
+        types = f"{suffix(REGISTER[dtypes[1]], width)}.{suffix('i32', width)}"
+        return code.call(f"llvm.ldexp.{types}", full, (full, y), (whole, n))
 
     def _bitcast(self, code, x, source, target, width):
         a, b = vector(REGISTER[source], width), vector(REGISTER[target], width)

@@ -69,9 +69,10 @@ def clamp(b, x, low, high):
 
 def scale(b, y, n):
     """y * 2**n, rounded once, for |n| < 4096 where y * 2**n is near the range of exponents."""
-    n = n + 8192
-    half = n >> 1
-    return y * power_of_two(b, half - 4096, y.dtype) * power_of_two(b, n - half - 4096, y.dtype)
+    up = n + 8192
+    half = up >> 1
+    product = y * power_of_two(b, half - 4096, y.dtype)
+    return b.scaled(product * power_of_two(b, up - half - 4096, y.dtype), y, n)
 
 
 def reduce_exp(b, x):

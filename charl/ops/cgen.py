@@ -115,6 +115,8 @@ class _Writer:
                 return values[1]
             call = f"{self.slow_function(p.attr)}({', '.join(values[2:])})"
             return f"{values[0]} ? {call} : {values[1]}"
+        if p.op == "scaled":
+            return values[0]
         dtype = e.dtypes[p.args[-1]]
         if p.op in ("cast", "bitcast"):
             return convert(p.op, dtype, p.dtype, values[0])
@@ -139,7 +141,8 @@ class _Writer:
         for k in range(n + len(e.code) - 1, n - 1, -1):
             if k in needed:
                 p = e.code[k - n]
-                needed.update(p.args[1:2] if p.op == "rare" and not slow else p.args)
+                short = {"rare": p.args if slow else p.args[1:2], "scaled": p.args[:1]}
+                needed.update(short.get(p.op, p.args))
         return [
             f"const {register_type(p.dtype)} v{k} = {self.instruction(e, k, slow)};"
             for k, p in enumerate(e.code, n)

@@ -32,6 +32,7 @@ class Prim(NamedTuple):
     const  attr: the value, exact in its dtype
     lut    args (index: i32, in range); attr: tuple of constants of `dtype`
     rare   args (cond, fast, *operands); attr: Expansion: cond ? attr(operands) : fast
+    scaled args (product, y, n): product, which is y * 2**n rounded once; n unsigned, modulo its width
     """
 
     op: str
@@ -234,6 +235,10 @@ class Builder:
         return self._record(
             "rare", fast.dtype, (condition.id, fast.id, *(x.id for x in operands)), attr
         )
+
+    def scaled(self, product: Value, y: Value, n: Value) -> Value:
+        """product, which is y * 2**n rounded once: emitters may have a shorter way to it."""
+        return self._record("scaled", product.dtype, (product.id, y.id, n.id))
 
     def finish(self, op: str, result: Value) -> Expansion:
         """The record without the instructions that `result` does not need."""

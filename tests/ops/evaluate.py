@@ -99,6 +99,13 @@ def _integer_division(op, x, y):
     return q if op == "irem" else (x - q) // y
 
 
+def assert_scaled(product, y, n):
+    """Any way to y * 2**n must do. n is unsigned, modulo its width."""
+    finite = np.isfinite(product) & np.isfinite(y)
+    exponent = n.view(f"i{n.itemsize}")[finite].astype(np.int32)
+    np.testing.assert_array_equal(product[finite], np.ldexp(y[finite], exponent))
+
+
 def evaluate(e: Expansion, *operands):
     """The result of an Expansion on 1-D arrays of its dtypes, all of one length."""
     n = len(operands[0])
@@ -118,6 +125,9 @@ def evaluate(e: Expansion, *operands):
                 if cond.any():
                     y = y.copy()
                     y[cond] = evaluate(p.attr, *(x[cond] for x in rest))
+            elif p.op == "scaled":
+                y = args[0]
+                assert_scaled(y, *args[1:])
             elif p.op == "cast":
                 y = cast(args[0], p.dtype)
             elif p.op == "bitcast":

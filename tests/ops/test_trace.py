@@ -30,6 +30,8 @@ def check(e):
             assert args[0] == "b1" and args[1] == p.dtype == p.attr.dtype
             assert tuple(args[2:]) == p.attr.args
             check(p.attr)
+        elif p.op == "scaled":
+            assert args[0] == args[1] == p.dtype and KIND[args[2]] == "u"
         elif p.op == "cast":
             assert args[0] != p.dtype
         elif p.op == "bitcast":
