@@ -32,7 +32,7 @@ class Prim(NamedTuple):
     const  attr: the value, exact in its dtype
     lut    args (index: i32, in range); attr: tuple of constants of `dtype`
     rare   args (cond, fast, *operands); attr: Expansion: cond ? attr(operands) : fast
-    scaled args (product, y, n): product, which is y * 2**n rounded once; n unsigned, modulo its width
+    scaled args (product, y, n): product, y * 2**n rounded once; n unsigned, modulo its width
     """
 
     op: str
