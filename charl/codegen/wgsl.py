@@ -1,0 +1,81 @@
+"""Kernel -> WGSL text: one compute shader, entry point `main`.
+
+Bindings of group 0, in the order of `Shader.bindings`:
+
+    params   array<u32>: the number of workgroups, 0, then (low, high) of each launch parameter
+    a0, ...  the arguments; bool and 8 and 16 bits lie packed in u32 words, those that are written
+             are atomic words, because neighbouring invocations may share one
+    scratch  array<u32>: slots that a later stage cannot compute again
+    error    four atomic u32: how many indices are out of range, and of one of them site, index, extent
+
+How a Kernel is walked (kernel.py's orders of reduction hold but for the number of lanes):
+
+    row, no folds     an invocation is one element: outer indices and j
+    row               a workgroup is one outer index; its invocations are the lanes of j
+    column            an invocation is one outer index, and walks j
+    Contract          a workgroup is one tile (wgsl_matmul)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import NamedTuple
+
+from charl.codegen.wgsl_matmul import Product
+from charl.codegen.wgsl_values import Features, Unsupported
+from charl.codegen.wgsl_walks import Columns, Elements, Rows
+from charl.schedule.kernel import Int, Kernel, P, Value
+
+__all__ = ["Features", "Shader", "Unsupported", "emit"]
+
+
+class Shader(NamedTuple):
+    """A WGSL module and what its launch needs.
+
+    text       the module; entry point "main"
+    bindings   what binding k is: "params", "a0", "a1", ..., "scratch", "error"
+    workgroup  invocations of a workgroup
+    units      elements, rows, columns or tiles that a workgroup covers
+    grid       workgroups are the product over (extents, per) of ceil(prod(extents) / per)
+    scratch    words of scratch for each workgroup are the sum over (extent, words) of their product
+    """
+
+    text: str
+    bindings: tuple[str, ...]
+    workgroup: int
+    units: int
+    grid: tuple[tuple[tuple[Int, ...], int], ...]
+    scratch: tuple[tuple[Int, int], ...] = ()
+
+    def groups(self, params: Sequence[int]) -> int:
+        """The number of workgroups, for these launch parameters; 0 means nothing is to be done."""
+        total = 1
+        for extents, per in self.grid:
+            total *= -(-prod(_number(e, params) for e in extents) // per)
+        return total
+
+    def scratch_bytes(self, params: Sequence[int]) -> int:
+        """Bytes of scratch for all workgroups together."""
+        words = sum(_number(extent, params) * count for extent, count in self.scratch)
+        return 4 * words * self.groups(params)
+
+
+def _number(value: Int, params: Sequence[int]) -> int:
+    return params[value.k] if isinstance(value, P) else value
+
+
+def emit(kernel: Value, features: Features, lanes: int = 256) -> Shader:
+    """The shader of a Kernel. `lanes`, a power of two, is the workgroup that walks a row: 32 suits
+    short rows. Raises Unsupported where the device lacks a dtype or a limit.
+    """
+    lanes = min(lanes, 1 << (features.max_workgroup.bit_length() - 1))
+    if not isinstance(kernel, Kernel):
+        walk = Product(kernel, features)
+    elif kernel.order == "column":
+        walk = Columns(kernel, features, min(64, lanes))
+    elif Elements.takes(kernel):
+        walk = Elements(kernel, features, lanes)
+    else:
+        walk = Rows(kernel, features, lanes)
+    return Shader(walk.text(), *walk.launch())

@@ -1,0 +1,327 @@
+"""How the stages of a Kernel are walked: by element, by row, by column."""
+
+from __future__ import annotations
+
+from charl.codegen.wgsl_frame import Staged
+from charl.codegen.wgsl_values import Features
+from charl.core.dtypes import BY_SHORT
+from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK, STEPS, Int, Kernel, Stage
+
+_FOLDS = ("reduce", "scan")
+
+
+def _entry(workgroup: int) -> list[str]:
+    """The head of main: `group` is the workgroup's number, `lane` the invocation's within it."""
+    return [
+        f"@compute @workgroup_size({workgroup})",
+        "fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) many: vec3<u32>,",
+        "        @builtin(local_invocation_id) lid: vec3<u32>) {",
+        "  let group = wid.y * many.x + wid.x;",
+        "  if (group >= params[0]) { return; }",
+        "  let lane = lid.x;",
+    ]
+
+
+class Walk(Staged):
+    """What the three have in common."""
+
+    lanes = 1  # that share a loop over j
+
+    def __init__(self, kernel: Kernel, features: Features, workgroup: int):
+        super().__init__(kernel, features)
+        self.workgroup = workgroup
+        self.shared: set[str] = set()  # dtypes of which there are cells in workgroup memory
+
+    def extents(self) -> tuple[Int, ...]:
+        return tuple(axis.extent for axis in self.kernel.outer)
+
+    def split(self, flat: str, extents: tuple[Int, ...], names: list[str]) -> None:
+        """Lines that take a flat C-order index apart."""
+        for k in range(len(extents) - 1, 0, -1):
+            self.put(f"let {names[k]} = {flat} % {self.int(extents[k])};")
+            self.put(f"let rest{k} = {flat} / {self.int(extents[k])};")
+            flat = f"rest{k}"
+        if extents:
+            self.put(f"let {names[0]} = {flat};")
+
+    def bounds(self, size: int) -> None:
+        """start and stop of j."""
+        if self.kernel.inner is None:
+            return
+        n = self.int(self.kernel.inner.extent)
+        if self.kernel.block is None:
+            self.put("let start = 0u;")
+            self.put(f"let stop = {n};")
+        else:
+            self.put(f"let start = {self.outer[self.kernel.block]} * {size}u;")
+            self.put(f"let stop = min(start + {size}u, {n});")
+
+    def numbered(self, stage: int):
+        return enumerate(self.kernel.stages[stage].body, self.starts[stage])
+
+    def stages(self) -> None:
+        for number, stage in enumerate(self.kernel.stages):
+            self.stage = number
+            if number and self.changed and self.lanes > 1:
+                self.put("storageBarrier();")
+            if stage.loop:
+                self.loop(stage)
+            else:
+                self.once(stage)
+
+    def once(self, stage: Stage) -> None:
+        self.inner = None
+        for number, instr in self.numbered(self.stage):
+            self.instruction(number, instr)
+
+    def loop(self, stage: Stage) -> None:
+        """The loop over j, with folds of STEPS steps a lane at a time."""
+        lanes = self.lanes
+        own = dict(self.known)
+        reduces = [(n, i) for n, i in self.numbered(self.stage) if i.op == "reduce"]
+        for n, i in reduces:
+            self.put(f"var t{n}: {self.values.register(i.dtype)} = {self._identity(i)};")
+        for n, i in self.numbered(self.stage):
+            if i.op == "scan":
+                identity = self.values.identity(i.attr, i.dtype)
+                self.put(f"var t{n}: {self.values.register(i.dtype)} = {identity};")
+        self.inner, lane = "j", "" if lanes == 1 else " + lane"
+        if lanes > 1 and any(i.op == "scan" for i in stage.body):
+            self.open(f"for (var first = start; first < stop; first += {lanes}u)")
+            self.put("let j = min(first + lane, stop - 1u);")
+            self.put("let on = first + lane < stop;")
+            self.active = "on"
+            self.straight(stage, "t")
+            self.active = None
+            self.close()
+        elif reduces:
+            self.open(f"for (var first = start; first < stop; first += {lanes * STEPS}u)")
+            self.put(f"let last = min(first + {lanes * STEPS}u, stop);")
+            for n, i in reduces:
+                self.put(f"var c{n}: {self.values.register(i.dtype)} = {self._identity(i)};")
+            self.open(f"for (var j = first{lane}; j < last; j += {lanes}u)")
+            self.straight(stage, "c")
+            self.close()
+            for n, i in reduces:
+                kind = "add" if i.attr == "dot" else i.attr
+                self.put(f"t{n} = {self.values.fold(kind, i.dtype, f't{n}', [f'c{n}'])};")
+            self.close()
+        else:
+            self.open(f"for (var j = start{lane}; j < stop; j += {lanes}u)")
+            self.straight(stage, "")
+            self.close()
+        self.known = own
+        self.inner = None
+        for n, i in reduces:
+            self.known[n] = self.total(n, i)
+
+    def _identity(self, instr) -> str:
+        return self.values.identity(instr.attr, instr.dtype)
+
+    def total(self, number: int, instr) -> str:
+        """The text of a reduction's result, after its loop."""
+        return f"t{number}"
+
+    def straight(self, stage: Stage, cell: str) -> None:
+        """The body of a looping stage at one j; reductions fold into `cell`."""
+        for number, instr in self.numbered(self.stage):
+            args = [self.known[a] for a in instr.args]
+            if instr.op == "reduce":
+                name = f"{cell}{number}"
+                line = f"{name} = {self.values.fold(instr.attr, instr.dtype, name, args)};"
+                self.put(f"if ({self.active}) {{ {line} }}" if self.active else line)
+            elif instr.op == "scan":
+                self.scan(number, instr, args[0])
+            elif instr.op == "keep":
+                if instr.attr in self.stored_slots:
+                    line = self.keep(instr, args[0])
+                    self.put(f"if ({self.active}) {{ {line} }}" if self.active else line)
+            elif instr.op == "kept":
+                if instr.attr in self.stored_slots:
+                    self.let(number, self.kept(instr))
+                else:
+                    self.known[number] = self.recompute(number)
+            else:
+                self.instruction(number, instr)
+
+    def scan(self, number: int, instr, x: str) -> None:
+        """In order, where one invocation walks all of j."""
+        name = f"t{number}"
+        self.put(f"{name} = {self.values.fold(instr.attr, instr.dtype, name, [x])};")
+        self.let(number, name)
+
+    # -- slots in scratch --------------------------------------------------------------------------
+
+    def slot_at(self, slot: int) -> str:
+        """The first word of this invocation's element j; the words of a workgroup lie together."""
+        if not self.scratch:
+            each = 1 if self.lanes > 1 else self.workgroup
+            for s in self.stored_slots:
+                words = self.slot_words(s)
+                total = sum(w for _, w in self.scratch)
+                self.slots[s] = f"{total}u * {self.int(self.kernel.inner.extent)}"
+                self.scratch.append((self.kernel.inner.extent, words * each))
+        total = sum(w for _, w in self.scratch)
+        n = self.int(self.kernel.inner.extent)
+        words = self.slot_words(slot)
+        index = "(j - start)"
+        if self.lanes == 1:
+            index = f"((j - start) * {self.workgroup}u + lane)"
+        return f"{total}u * {n} * group + {self.slots[slot]} + {words}u * {index}"
+
+    def slot_words(self, slot: int) -> int:
+        return 2 if BY_SHORT[self.kernel.slots[slot]].itemsize == 8 else 1
+
+    def keep(self, instr, x: str) -> str:
+        values, dtype, at = self.values, instr.dtype, self.slot_at(instr.attr)
+        if self.slot_words(instr.attr) == 2:
+            pair = x
+            if not values.pair(dtype):
+                bits = x if dtype == "u64" else f"bitcast<u64>({x})"
+                pair = f"pair_native({bits})"
+            return f"let at{instr.attr} = {at}; let w{instr.attr} = {pair}; " + "".join(
+                f"scratch[at{instr.attr} + {k}u] = w{instr.attr}.{c}; " for k, c in enumerate("xy")
+            )
+        register = values.register(dtype)
+        word = {"bool": f"select(0u, 1u, {x})", "u32": x}.get(register, f"bitcast<u32>({x})")
+        return f"scratch[{at}] = {word};"
+
+    def kept(self, instr) -> str:
+        values, dtype, at = self.values, instr.dtype, self.slot_at(instr.attr)
+        if self.slot_words(instr.attr) == 2:
+            self.put(f"let from{instr.attr} = {at};")
+            low, high = (f"scratch[from{instr.attr} + {k}u]" for k in range(2))
+            if values.pair(dtype):
+                return f"vec2<u32>({low}, {high})"
+            bits = f"(u64({low}) | (u64({high}) << 32u))"
+            return bits if dtype == "u64" else f"bitcast<{dtype}>{bits}"
+        register = values.register(dtype)
+        word = f"scratch[{at}]"
+        return {"bool": f"({word} != 0u)", "u32": word}.get(
+            register, f"bitcast<{register}>({word})"
+        )
+
+
+class Elements(Walk):
+    """One invocation for each element."""
+
+    @staticmethod
+    def takes(kernel: Kernel) -> bool:
+        """No folds and slots, and rows have nothing that is to happen once."""
+        loops = sum(stage.loop for stage in kernel.stages)
+        for stage in kernel.stages:
+            for instr in stage.body:
+                if instr.op in (*_FOLDS, "keep", "kept"):
+                    return False
+                if loops and not stage.loop and instr.op in ("store", "wrap"):
+                    return False
+        return loops <= 1 and (kernel.block is None or not loops)
+
+    def looping(self) -> bool:
+        return any(stage.loop for stage in self.kernel.stages)
+
+    def all_extents(self) -> tuple[Int, ...]:
+        return self.extents() + ((self.kernel.inner.extent,) if self.looping() else ())
+
+    def text(self) -> str:
+        extents = self.all_extents()
+        names = [f"i{k}" for k in range(len(self.kernel.outer))] + ["j"] * self.looping()
+        total = " * ".join(self.int(e) for e in extents) or "1u"
+        self.put(f"let element = group * {self.workgroup}u + lane;")
+        self.put(f"if (element >= {total}) {{ return; }}")
+        self.split("element", extents, names)
+        self.outer = names[: len(self.kernel.outer)]
+        self.stages()
+        return self.module([*_entry(self.workgroup), *self.lines, "}"])
+
+    def loop(self, stage: Stage) -> None:
+        self.inner = "j"
+        for number, instr in self.numbered(self.stage):
+            self.instruction(number, instr)
+
+    def launch(self):
+        grid = ((self.all_extents(), self.workgroup),)
+        return tuple(self.names()), self.workgroup, self.workgroup, grid
+
+
+class Rows(Walk):
+    """One workgroup for each row; its invocations are the lanes of j."""
+
+    def __init__(self, kernel: Kernel, features: Features, workgroup: int):
+        super().__init__(kernel, features, workgroup)
+        self.lanes = workgroup
+
+    def text(self) -> str:
+        self.outer = [f"i{k}" for k in range(len(self.kernel.outer))]
+        self.split("group", self.extents(), self.outer)
+        self.bounds(ROW_BLOCK)
+        self.stages()
+        cells = [
+            f"var<workgroup> cells_{t}: array<{self.values.register(t)}, {self.workgroup}>;"
+            for t in sorted(self.shared)
+        ]
+        return self.module([*cells, *_entry(self.workgroup), *self.lines, "}"])
+
+    def launch(self):
+        grid = ((self.extents(), 1),)
+        return tuple(self.names()), self.workgroup, 1, grid, tuple(self.scratch)
+
+    def once(self, stage: Stage) -> None:
+        self.active = "lane == 0u"
+        super().once(stage)
+        self.active = None
+
+    def cells(self, dtype: str) -> str:
+        self.shared.add(dtype)
+        return f"cells_{dtype}"
+
+    def total(self, number: int, instr) -> str:
+        """The lanes' totals, folded by a tree."""
+        kind = "add" if instr.attr == "dot" else instr.attr
+        cells = self.cells(instr.dtype)
+        both = self.values.fold(kind, instr.dtype, f"{cells}[lane]", [f"{cells}[lane + h]"])
+        self.put(f"{cells}[lane] = t{number};")
+        self.put("workgroupBarrier();")
+        self.open(f"for (var h = {self.workgroup // 2}u; h > 0u; h >>= 1u)")
+        self.put(f"if (lane < h) {{ {cells}[lane] = {both}; }}")
+        self.put("workgroupBarrier();")
+        self.close()
+        self.let(number, f"{cells}[0]")
+        self.put("workgroupBarrier();")
+        return self.known[number]
+
+    def scan(self, number: int, instr, x: str) -> None:
+        """Prefixes of the lanes by doubling, after the total of the lanes before."""
+        cells, kind, dtype = self.cells(instr.dtype), instr.attr, instr.dtype
+        self.put(f"{cells}[lane] = {x};")
+        self.put("workgroupBarrier();")
+        self.open(f"for (var h = 1u; h < {self.workgroup}u; h <<= 1u)")
+        self.put(f"var s = {cells}[lane];")
+        both = self.values.fold(kind, dtype, f"{cells}[lane - h]", ["s"])
+        self.put(f"if (lane >= h) {{ s = {both}; }}")
+        self.put("workgroupBarrier();")
+        self.put(f"{cells}[lane] = s;")
+        self.put("workgroupBarrier();")
+        self.close()
+        self.let(number, self.values.fold(kind, dtype, f"t{number}", [f"{cells}[lane]"]))
+        total = f"{cells}[{self.workgroup - 1}]"
+        self.put(f"t{number} = {self.values.fold(kind, dtype, f't{number}', [total])};")
+        self.put("workgroupBarrier();")
+
+
+class Columns(Walk):
+    """One invocation for each outer index: neighbours in the last axis are neighbours in memory."""
+
+    def text(self) -> str:
+        self.outer = [f"i{k}" for k in range(len(self.kernel.outer))]
+        total = " * ".join(self.int(e) for e in self.extents())
+        self.put(f"let column = group * {self.workgroup}u + lane;")
+        self.put(f"if (column >= {total}) {{ return; }}")
+        self.split("column", self.extents(), self.outer)
+        self.bounds(COLUMN_BLOCK)
+        self.stages()
+        return self.module([*_entry(self.workgroup), *self.lines, "}"])
+
+    def launch(self):
+        grid = ((self.extents(), self.workgroup),)
+        return tuple(self.names()), self.workgroup, self.workgroup, grid, tuple(self.scratch)
