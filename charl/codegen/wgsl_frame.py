@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import itertools
 
-from charl.codegen.wgsl_values import Features, Unsupported, Values
+from charl.codegen.wgsl_values import Features, Unsupported, Values, rounded_again
 from charl.core.dtypes import BY_SHORT
 from charl.schedule.kernel import Access, Instr, Int, Kernel, P, Value, instructions
 
+_PLAIN = {"subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg"}
 HEADER = 2  # words of params ahead of the first launch parameter
 
 
@@ -31,6 +32,13 @@ class Frame:
         self.fails = any(i.op == "wrap" for i in self.body)
         self.scratch: list[tuple[Int, int]] = []
         self.slots: dict[int, str] = {}  # slot -> where it starts in scratch
+        self.guarded = rounded_again(
+            {
+                n: (_PLAIN.get(i.op, i.op), i.args)
+                for n, i in enumerate(self.body)
+                if i.dtype in ("f32", "f64")
+            }
+        )
         written = {i.attr.arg for i in self.body if i.op == "store"}
         self.written = {k for k, a in enumerate(kernel.args) if a.mode != "in"} | written
 
@@ -183,6 +191,8 @@ class Frame:
             text = self.long_affine(*instr.attr)
         elif instr.op == "const":
             text = self.values.literal(dtype, instr.attr)
+            if dtype in ("f32", "f64"):  # else (x + c) - c would be x
+                text = f"guard_{dtype}({text})"
         elif instr.op == "param":
             text = self.scalar(instr.attr, dtype)
         elif instr.op == "wrap":
@@ -190,6 +200,8 @@ class Frame:
         else:
             kinds = tuple(self.dtypes[a] for a in instr.args)
             text = self.values.apply(instr.op, kinds, dtype, args)
+            if number in self.guarded:
+                text = f"guard_{dtype}({text})"
         self.let(number, text, prefix)
 
     def long(self, value: Int) -> str:

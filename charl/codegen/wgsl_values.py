@@ -65,30 +65,36 @@ _PAIR = {
     "ge": "(!lt_{T}({0}, {1}))"}  # fmt: skip
 
 
+_ZEROS = ("0.0f", "0.0lf")
 _ROUNDS = ("add", "sub", "mul", "div", "fma", "sqrt")
 
 
-def _guarded(body: Expansion) -> set[int]:
+def rounded_again(code: dict[int, tuple[str, tuple[int, ...]]]) -> set[int]:
     """The values of which a later instruction finds out how they were rounded: it takes one of them
     and, again, an operand of it, as in s = x + y, s - x. A compiler that sees s would simplify that.
+    `code` is (op, args) of values by number; an fma looks at a rounding where it negates something.
     """
-    code = {k: p for k, p in enumerate(body.code, len(body.args))}
 
     def source(k: int) -> int:
-        while k in code and code[k].op == "neg":
-            k = code[k].args[0]
+        while k in code and code[k][0] == "neg":
+            k = code[k][1][0]
         return k
 
     guarded = set()
-    for prim in code.values():
-        if KIND[prim.dtype] != "f" or prim.op not in _ROUNDS:
+    for op, args in code.values():
+        if op not in ("add", "sub") and not (op == "fma" and negates(code, args)):
             continue
-        operands = {source(a) for a in prim.args}
+        operands = {source(a) for a in args}
         for a in operands:
-            made = code.get(a)
-            if made and made.op in _ROUNDS and {source(x) for x in made.args} & (operands - {a}):
+            made, taken = code.get(a, ("", ()))
+            if made in _ROUNDS and {source(x) for x in taken} & (operands - {a}):
                 guarded.add(a)
     return guarded
+
+
+def negates(code: dict[int, tuple[str, tuple[int, ...]]], args: tuple[int, ...]) -> bool:
+    """Whether an operand is the negative of another value."""
+    return any(code.get(a, ("",))[0] == "neg" for a in args)
 
 
 class Values:
@@ -192,6 +198,8 @@ class Values:
         if kind == "b":
             return _BOOL[op].format(*args)
         if kind == "f":
+            if op == "sub" and args[0] == args[1]:  # no 0 where x is not finite
+                args = [args[0], f"guard_{dtype}({args[1]})"]
             return _FLOAT[op].format(*args, T=dtype)
         if self.pair(dtype):
             return _PAIR[op].format(*args, T=dtype)
@@ -327,7 +335,12 @@ class Values:
         self.functions[name] = ""  # a place before those that it calls
         known = {k: f"v{k}" for k in range(len(body.args))}
         constants, dtypes, lines = set(), body.dtypes, []
-        kept = _guarded(body)
+        floats = {
+            k: (prim.op, prim.args)
+            for k, prim in enumerate(body.code, len(body.args))
+            if KIND[prim.dtype] == "f"
+        }
+        kept = rounded_again(floats)
         for k, prim in enumerate(body.code, len(body.args)):
             if prim.op == "const":
                 known[k] = self.literal(prim.dtype, prim.attr)
@@ -341,6 +354,10 @@ class Values:
                 texts = [f"c{k}", *(known[a] for a in prim.args[1:])]
             else:
                 texts = [known[a] for a in prim.args]
+            if prim.op in _ROUNDS:  # x + 0 is not always x, nor x * 0 always 0
+                texts = [
+                    f"guard_{prim.dtype}({text})" if text in _ZEROS else text for text in texts
+                ]
             of = [dtypes[a] for a in prim.args]
             if prim.op == "rare":
                 lines.append(f"  var v{k} = {texts[1]};")
@@ -348,7 +365,11 @@ class Values:
                 lines.append(f"  if ({texts[0]}) {{ v{k} = {slow}; }}")
             else:
                 text = self._prim(prim, texts, of)
-                if prim.op == "fma" and not self.fused and prim.args[2] not in constants:
+                if (
+                    prim.op == "fma"
+                    and not self.fused
+                    and self._exact(prim.args, floats, constants)
+                ):
                     text = f"fma_{prim.dtype}({', '.join(texts)})"
                 if k in kept:
                     text = f"guard_{prim.dtype}({text})"
@@ -358,6 +379,11 @@ class Values:
         head = f"fn {name}({takes}) -> {self.register(body.dtype)} {{"
         self.functions[name] = "\n".join([head, *lines, f"  return {known[body.result]};", "}"])
         return name
+
+    def _exact(self, args, floats, constants) -> bool:
+        """Whether an fma is to keep what its product loses: it may cancel, other than in a series."""
+        scaled = not constants.isdisjoint(args[:2]) and args[2] not in constants
+        return negates(floats, args) or scaled or len(floats) == 1
 
     def _prim(self, prim, args: list[str], dtypes: list[str]) -> str:
         if prim.op == "cast":

@@ -1,5 +1,7 @@
 """WGSL against the reference: integers and movement to the bit, floats within bounds."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,17 @@ from charl.codegen import wgsl
 from charl.core.dtypes import BY_SHORT
 from charl.ops import cgen
 from charl.ops.trace import expansion
-from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK, verify
+from charl.schedule.kernel import (
+    COLUMN_BLOCK,
+    ROW_BLOCK,
+    Access,
+    Arg,
+    Axis,
+    Contract,
+    Instr,
+    P,
+    verify,
+)
 from tests.codegen import kernels, reference, shaders
 from tests.codegen.kernels import CASES
 from tests.ops.evaluate import NUMPY, cast, evaluate
@@ -196,3 +208,152 @@ def test_casts(source, mask):
         wrong = shaders.ulps(got[-1], want) > 0 if want.dtype.kind not in "iub" else got[-1] != want
         wrong &= ~(subnormal(x) | subnormal(want))
         assert not wrong.any(), (source, target, x[wrong][:4], got[-1][wrong][:4], want[wrong][:4])
+
+
+def test_compilers_may_not_simplify():
+    """x - x, x + 0, x * 0 and (x + c) - c keep what IEEE gives."""
+    kernel = kernels.flat(
+        kernels.args(*[("f32", "in")], *[("f32", "out")] * 4),
+        ("load", "f32", (), Access(0, 0, (1,))),
+        ("const", "f32", (), 0.0),
+        ("const", "f32", (), 1e8),
+        ("sub", "f32", (0, 0)),
+        ("add", "f32", (0, 1)),
+        ("mul", "f32", (0, 1)),
+        ("add", "f32", (0, 2)),
+        ("sub", "f32", (6, 2)),
+        *(("store", "f32", (v,), Access(k, 0, (1,))) for k, v in enumerate((3, 4, 5, 7), 1)),
+    )
+    x = np.array([1.5, -0.0, 0.0, np.inf, -np.inf, np.nan, 3e38], "f4")
+    check(kernel, [x, *np.zeros((4, 7), "f4")], [7], ulp=0)
+
+
+# -- products --------------------------------------------------------------------------------------
+
+
+def contract(dtype, transposed=False, source=None):
+    """(b, m, k) x (b, k, n) + bias of n, as maximum(., 0) at params b, m, n, k; source is the
+    operands' dtype.
+    """
+    b, m, n, k, mk, nk, mn = (P(at) for at in range(7))
+    rhs = (nk, 0, k, 1) if transposed else (nk, 0, 1, n)
+    return Contract(
+        tuple(
+            Arg(*a)
+            for a in (
+                (source or dtype, "in"),
+                (source or dtype, "in"),
+                (dtype, "in"),
+                (dtype, "out"),
+            )
+        ),
+        (Axis(b),),
+        Axis(m),
+        Axis(n),
+        Axis(k),
+        dtype,
+        Access(0, 0, (mk, k, 0, 1)),
+        Access(1, 0, rhs),
+        (
+            Instr("acc", dtype),
+            Instr("load", dtype, (), Access(2, 0, (0, 0, 1))),
+            Instr("add", dtype, (0, 1)),
+            Instr("const", dtype, (), 0.0),
+            Instr("maximum", dtype, (2, 3)),
+            Instr("store", dtype, (4,), Access(3, 0, (mn, n, 1))),
+        ),
+    )
+
+
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_products(dtype, transposed, small):
+    rng = np.random.default_rng(1)
+    kernel = contract(dtype, transposed)
+    verify(kernel)
+    have = features("full")
+    if dtype == "f64" and not (have.f64 and have.i64):
+        pytest.skip("this adapter has no float64")
+    shader = wgsl.emit(kernel, have._replace(max_workgroup=64) if small else have)
+    for b, m, n, k in (
+        (1, 1, 1, 1),
+        (2, 64, 64, 16),
+        (1, 65, 130, 33),
+        (3, 7, 100, 300),
+        (1, 5, 5, 0),
+    ):
+        x, y = rng.normal(size=(b, m, k)), rng.normal(size=(b, n, k) if transposed else (b, k, n))
+        bias = rng.normal(size=n)
+        arrays = [a.astype(NUMPY[dtype]) for a in (x, y, bias, np.zeros((b, m, n)))]
+        params = [b, m, n, k, m * k, n * k, m * n]
+        got, _ = shaders.run(shader, kernel, [a.ravel() for a in arrays], params)
+        x, y, bias = (a.astype("f8") for a in arrays[:3])
+        y = y.transpose(0, 2, 1) if transposed else y
+        want = np.maximum(x @ y + bias, 0)
+        bound = (k + 2) * np.finfo(NUMPY[dtype]).eps * (abs(x) @ abs(y) + abs(bias) + 1)
+        assert (abs(got[3].reshape(b, m, n) - want) <= bound).all()
+
+
+def test_products_of_halves():
+    """f16 in memory, sums in f32."""
+    kernel = contract("f32", source="f16")
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(20, 30)).astype("f2"), rng.normal(size=(30, 40)).astype("f2")
+    arrays = [x.ravel(), y.ravel(), np.zeros(40, "f4"), np.zeros(800, "f4")]
+    shader = wgsl.emit(kernel, features("bare"))
+    got, _ = shaders.run(shader, kernel, arrays, [1, 20, 40, 30, 600, 1200, 800])
+    want = np.maximum(x.astype("f8") @ y.astype("f8"), 0)
+    assert np.allclose(got[3].reshape(20, 40), want, atol=1e-4)
+
+
+# -- errors, limits and the text -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize(
+    "name,arg", [("take_elements", 2), ("take_rows", 1), ("column_gathers", 1)]
+)
+def test_index_out_of_range(name, arg, mask):
+    kernel, arrays, params = CASES[name](70, np.random.default_rng(3))
+    arrays[arg][2] = 7777
+    site, index, extent = check(kernel, arrays, params, mask)
+    want = [a.copy() for a in arrays]
+    assert (site, index, extent) == reference.run(kernel, want, params)
+
+
+def test_workgroups_in_two_dimensions():
+    """Where a dimension takes fewer, the rest go into the second, and some of those do nothing."""
+    for name in ("add", "softmax"):
+        kernel, arrays, params = CASES[name](3000, np.random.default_rng(3))
+        shader = wgsl.emit(kernel, features("full"))
+        want = [a.copy() for a in arrays]
+        reference.run(kernel, want, params)
+        got, _ = shaders.run(shader, kernel, arrays, params, wide=2 if name == "softmax" else 5)
+        assert close(got[-1], want[-1])
+
+
+def test_too_many_buffers():
+    kernel = kernels.flat(
+        kernels.args(*[("f32", "in")] * 9, ("f32", "out")),
+        *(("load", "f32", (), Access(k, 0, (1,))) for k in range(9)),
+        ("store", "f32", (8,), Access(9, 0, (1,))),
+    )
+    with pytest.raises(wgsl.Unsupported, match="storage buffers"):
+        wgsl.emit(kernel, wgsl.Features())
+    assert wgsl.emit(kernel, wgsl.Features(max_storage_buffers=16)).bindings[-1] == "a9"
+
+
+def test_text_is_deterministic():
+    for make in CASES.values():
+        kernel = make(1, np.random.default_rng(0))[0]
+        have = wgsl.Features(f64=True, i64=True)
+        assert wgsl.emit(kernel, have) == wgsl.emit(kernel, have)
+
+
+GOLDEN = (Path(__file__).parent / "golden_softmax.wgsl").read_text()
+
+
+def test_golden_text():
+    kernel = CASES["softmax"](1, np.random.default_rng(0))[0]
+    assert wgsl.emit(kernel, wgsl.Features(), lanes=64).text == GOLDEN
