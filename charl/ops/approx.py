@@ -202,7 +202,7 @@ def log1p(b, x):
     return b.select(b.fabs(x) < FORMATS[x.dtype].epsilon / 4, x, _log_limits(b, x, y, at=-1.0))
 
 
-def _log_pair(b, x):
+def log_pair(b, x):
     """log(x) as e * ln(2) + (high + low): (e, high, low), for positive finite x."""
     e, f = reduce_log(b, x)
     h, series = _atanh_series(b, f)
@@ -212,7 +212,7 @@ def _log_pair(b, x):
 
 def _log_base(b, x, scale, two):
     """e*two + log(1 + f)*scale, with scale and two given as pairs."""
-    e, high, low = _log_pair(b, x)
+    e, high, low = log_pair(b, x)
     p, p_error = product(b, high, b.like(x, scale[0]))
     tail = b.fma(low, scale[0], b.fma(high, scale[1], p_error))
     if two == (1.0, 0.0):
@@ -235,10 +235,10 @@ def log10(b, x):
 
 
 def in_f64(function):
-    """f32 by way of f64: one rounding at the end."""
+    """f32 by way of f64: one rounding at the end. A narrow one is computed as it stands."""
 
     def expand(b, *operands):
-        if operands[0].dtype != "f32":
+        if operands[0].dtype != "f32" or b.narrow:
             return function(b, *operands)
         return b.cast(function(b, *(b.cast(x, "f64") for x in operands)), "f32")
 

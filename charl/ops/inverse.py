@@ -118,13 +118,14 @@ def atan2(b, y, x):
     """
     p, q = b.fabs(y), b.fabs(x)
     large = b.maximum(p, q)
+    above, down, below, up = (100, -40, -90, 60) if x.dtype == "f32" else (1000, -100, -900, 100)
     unbounded = large == INF
     p = b.select(unbounded, b.select(p == INF, b.like(x, 1.0), 0.0), p)
     q = b.select(unbounded, b.select(q == INF, b.like(x, 1.0), 0.0), q)
     scale = b.select(
-        large > 2.0**1000,
-        b.like(x, 2.0**-100),
-        b.select(large < 2.0**-900, b.like(x, 2.0**100), 1.0),
+        large > 2.0**above,
+        b.like(x, 2.0**down),
+        b.select(large < 2.0**below, b.like(x, 2.0**up), 1.0),
     )
     angle, error = _arctangent(b, p * scale, q * scale)
     high, low = _HALF_PI[x.dtype]

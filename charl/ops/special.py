@@ -1,7 +1,7 @@
 """Powers and roots, hypot, and the error function, for f32 and f64. C99's special cases."""
 
-from charl.ops.approx import EXP, clamp, exp, in_f64, log, reduce_exp, scale
-from charl.ops.floats import FORMATS, INF, declare, horner, product, two_sum
+from charl.ops.approx import EXP, clamp, exp, in_f64, log, log_pair, reduce_exp, scale
+from charl.ops.floats import FORMATS, INF, declare, horner, power_of_two, product, two_sum
 from charl.ops.table import op
 
 # cbrt(m) for 1 <= m <= 2; relative error 2**-33.5
@@ -43,32 +43,35 @@ _ERF_END = {"f32": 4.0, "f64": 6.0}
 
 def cbrt(b, x):
     """Cube root. Error 0.50, 0.50 ULP; -0, subnormals and infinities kept. f32 in f64."""
-    f = FORMATS["f64"]
+    f = FORMATS[x.dtype]
+    up, thirds = (24, 100) if x.dtype == "f32" else (54, 400)
+    offset = 3 * thirds - f.bias
     a = b.fabs(x)
     small = a < f.tiny
-    bits = b.bitcast(b.select(small, a * 2.0**54, a), "u64")
-    e = (bits >> 52) + b.select(small, b.const(177 - 54, "u64"), 177)  # exponent + 1200
+    bits = b.bitcast(b.select(small, a * 2.0**up, a), f.uint)
+    e = (bits >> f.mantissa) + b.select(small, b.const(offset - up, f.uint), offset)
     third = (e * 0x5556) >> 16
     rest = e - third * 3
-    m = b.bitcast((bits & ((1 << 52) - 1)) | (1023 << 52), "f64")
-    scaled = m * b.bitcast((rest + 1023) << 52, "f64")
+    m = b.bitcast((bits & ((1 << f.mantissa) - 1)) | (f.bias << f.mantissa), x.dtype)
+    scaled = m * power_of_two(b, rest, x.dtype)
     root = b.select(
         rest == 0, 1, b.select(rest == 1, b.like(x, 1.2599210498948732), 1.5874010519681994)
     )
     y = horner(b, m, CBRT) * root
     square, square_error = product(b, y, y)
     residue = b.fma(square, y, -scaled) + square_error * y
-    y = (y - residue / (square * 3)) * b.bitcast((third + (1023 - 400)) << 52, "f64")
+    y = (y - residue / (square * 3)) * power_of_two(b, third - thirds, x.dtype)
     return b.select((a > 0) & (a < INF), b.prim("copysign", y, x), x)
 
 
-def _hypot_f64(b, x, y):
+def _scaled_hypot(b, x, y):
+    bound, by = (30, 90) if x.dtype == "f32" else (500, 600)
     p, q = b.fabs(x), b.fabs(y)
     large, small = b.select(p > q, p, q), b.select(p > q, q, p)
-    up = b.select(large < 2.0**-500, b.like(x, 2.0**600), 1.0)
-    up = b.select(large > 2.0**500, b.like(x, 2.0**-600), up)
-    down = b.select(large < 2.0**-500, b.like(x, 2.0**-600), 1.0)
-    down = b.select(large > 2.0**500, b.like(x, 2.0**600), down)
+    up = b.select(large < 2.0**-bound, b.like(x, 2.0**by), 1.0)
+    up = b.select(large > 2.0**bound, b.like(x, 2.0**-by), up)
+    down = b.select(large < 2.0**-bound, b.like(x, 2.0**-by), 1.0)
+    down = b.select(large > 2.0**bound, b.like(x, 2.0**by), down)
     large, small = large * up, small * up
     s, s_error = product(b, large, large)
     t, t_error = product(b, small, small)
@@ -81,8 +84,8 @@ def _hypot_f64(b, x, y):
 
 def hypot(b, x, y):
     """sqrt(x*x + y*y) without overflow between. Error 0.50, 0.74 ULP; inf wins over NaN."""
-    if x.dtype == "f64":
-        return _hypot_f64(b, x, y)
+    if x.dtype == "f64" or b.narrow:
+        return _scaled_hypot(b, x, y)
     p, q = b.cast(x, "f64"), b.cast(y, "f64")
     w = b.cast(b.prim("sqrt", p * p + q * q), "f32")
     return b.select((b.fabs(x) == INF) | (b.fabs(y) == INF), b.like(x, INF), w)
@@ -149,16 +152,26 @@ def _log_to_66_bits(b, x):
     return two_sum(b, s, error1 + (error2 + (h_error + (low + tail))))
 
 
+def _log_of_two_floats(b, x):
+    """log of a positive, finite f32 as (rounded, error), absolute error 2**-29."""
+    e, high, low = log_pair(b, x)
+    ln2, ln2_error = FORMATS["f32"].ln2
+    q, q_error = product(b, e, b.like(x, ln2))
+    y, error = two_sum(b, q, high)
+    return two_sum(b, y, error + (q_error + b.fma(e, ln2_error, low)))
+
+
 def _positive_pow(b, x, y):
-    """x**y in f64, x >= 0, neither NaN; |y| <= 1e300."""
-    high, low = _log_to_66_bits(b, x)
+    """x**y, x >= 0, neither NaN; |y| <= 1e300, or 1e30 for f32."""
+    high, low = (_log_of_two_floats if x.dtype == "f32" else _log_to_66_bits)(b, x)
     high = b.select(x == 0, b.like(x, -INF), b.select(x == INF, b.like(x, INF), high))
     p = y * high
     error = b.fma(y, low, b.fma(y, high, -p))
     inside = b.fabs(p) < 1000
-    n, _, r, d = reduce_exp(b, clamp(b, p, -746.0, 710.0))
+    least, most = (-104.0, 89.0) if x.dtype == "f32" else (-746.0, 710.0)
+    n, _, r, d = reduce_exp(b, clamp(b, p, least, most))
     d = d + b.select(inside, error, 0)
-    y, y_error = two_sum(b, b.like(x, 1.0), b.fma(r * r, horner(b, r, EXP["f64"]), r))
+    y, y_error = two_sum(b, b.like(x, 1.0), b.fma(r * r, horner(b, r, EXP[x.dtype]), r))
     return scale(b, y + b.fma(d, y, y_error), n)
 
 
@@ -177,6 +190,9 @@ def pow(b, x, y):
     a = b.fabs(x)
     if x.dtype == "f32":
         bounded = clamp(b, y, -1e30, 1e30)
+    if x.dtype == "f32" and b.narrow:
+        r = _positive_pow(b, a, bounded)
+    elif x.dtype == "f32":
         r = _positive_pow_f32(b, b.cast(a, "f64"), b.cast(bounded, "f64"))
     else:
         r = _positive_pow(b, a, clamp(b, y, -1e300, 1e300))

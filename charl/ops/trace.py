@@ -138,8 +138,9 @@ class Builder:
     primitive NAME.
     """
 
-    def __init__(self, args: tuple[str, ...]):
+    def __init__(self, args: tuple[str, ...], narrow: bool = False):
         self.args = args
+        self.narrow = narrow  # f32 is computed without f64, to a wider bound
         self.code: list[Prim] = []
         self.operands = [Value(self, k, dtype) for k, dtype in enumerate(args)]
         self._known: dict[tuple, Value] = {}
@@ -228,7 +229,7 @@ class Builder:
         """condition ? slow(b, *operands) : fast; emitters skip slow where no lane has the
         condition.
         """
-        b = Builder(tuple(x.dtype for x in operands))
+        b = Builder(tuple(x.dtype for x in operands), self.narrow)
         attr = b.finish(slow.__name__.strip("_"), slow(b, *b.operands))
         if attr.dtype != fast.dtype or condition.dtype != "b1":
             raise TypeError(f"rare: {attr.dtype} in place of {fast.dtype}")
@@ -257,9 +258,9 @@ class Builder:
 
 
 @cache
-def expansion(op: str, args: tuple[str, ...], result: str) -> Expansion:
+def expansion(op: str, args: tuple[str, ...], result: str, narrow: bool = False) -> Expansion:
     """The primitives of `op` (a table op or a primitive) on operands of dtypes `args`, with result
-    dtype `result`.
+    dtype `result`. A narrow one takes no f64 for what is f32: GPUs lack it, or are slow at it.
 
     f16 and bf16 are computed in f32: operands are cast, and the result is rounded back. Raises
     TypeError where the op does not take these dtypes.
@@ -269,7 +270,7 @@ def expansion(op: str, args: tuple[str, ...], result: str) -> Expansion:
     kinds = "f" if row.result == "float" else row.kinds
     if len(args) != row.arity or not all(KIND[a] in kinds for a in typed):
         raise TypeError(f"{op}: does not take ({', '.join(args)})")
-    b = Builder(args)
+    b = Builder(args, narrow)
     values = b.operands
     if op in ("cast", "bitcast"):
         return b.finish(op, getattr(b, op)(values[0], result))

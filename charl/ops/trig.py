@@ -69,12 +69,26 @@ def _quadrant(p):
     return q, p - (q << 62)
 
 
+def _quarter_turns(b, rest):
+    """(r, d) of _reduce, of rest * 2**-62 quarter turns, in pairs of f32."""
+    high = b.cast(rest, "f32")
+    low = b.cast(rest - b.cast(high, "i64"), "f32")
+    p1, p2, _ = FORMATS["f32"].half_pi
+    high, low = high * 2.0**-62, low * 2.0**-62
+    p, error = product(b, high, b.like(high, p1))
+    error = error + b.fma(high, p2, low * p1)
+    r = p + error
+    return r, (r - p) - error
+
+
 def _large_f32(b, x):
     """_reduce of |x| for 2**16 < |x| < inf, in f64 at the end."""
     m, shift, w = _window(b, b.bitcast(x, "u32") & 0x7FFFFFFF)
     first = (((w[0] << 32) | w[1]) << shift) | (w[2] >> (32 - shift))
     second = (((w[2] << 32) | w[3]) << shift) >> 32
     q, rest = _quadrant(m * first + ((m * second) >> 32))
+    if b.narrow:
+        return b.cast(q, "u32"), *_quarter_turns(b, b.bitcast(rest, "i64"))
     exact = b.cast(b.bitcast(rest, "i64"), "f64") * (1.5707963267948966 * 2.0**-62)
     r = b.cast(exact, "f32")
     return b.cast(q, "u32"), r, b.cast(b.cast(r, "f64") - exact, "f32")

@@ -12,6 +12,7 @@ from charl.ops.table import OPS
 from charl.ops.trace import expansion
 
 from .evaluate import NUMPY, evaluate
+from .samples import operands, same_bits
 
 ORACLES = {
     "asin": mpmath.asin,
@@ -309,3 +310,29 @@ def test_large_arguments(name, dtype):
     with mpmath.workprec(1300):
         errors = [ulps(g, ORACLES[name](mpmath.mpf(float(v))), dtype) for g, v in zip(got, x)]
     assert max(errors) <= OPS[name].ulp, x[int(np.argmax(errors))]
+
+
+# -- narrow forms ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "op", [name for name, row in OPS.items() if row.expand and row.group == "elementwise"]
+)
+def test_narrow_forms_take_no_f64(op):
+    """What GPUs compute for f32: 3 ULP from the usual form, without f64 anywhere."""
+    row = OPS[op]
+    if "f" not in row.kinds:
+        pytest.skip("not for floats")
+    first = "b1" if op == "where" else "f32"
+    kinds = (first,) + ("f32",) * (row.arity - 1)
+    result = "b1" if row.result == "bool" else "f32"
+    narrow = expansion(op, kinds, result, narrow=True)
+    bodies = [narrow] + [p.attr for p in narrow.code if p.op == "rare"]
+    assert not any("f64" in body.dtypes for body in bodies)
+    xs = operands(kinds, n=3000)
+    got, want = evaluate(narrow, *xs), evaluate(expansion(op, kinds, result), *xs)
+    with np.errstate(all="ignore"):
+        size = abs(want) if op != "logaddexp" else np.maximum(abs(want), np.maximum(*map(abs, xs)))
+        bound = 3 * np.spacing(np.maximum(size, np.float32(2.0**-126)))
+        near = abs(got.astype("f8") - want) <= bound
+    assert (near | same_bits(got, want)).all()
