@@ -306,7 +306,7 @@ class Values:
 
     def apply(self, op: str, dtypes: tuple[str, ...], result: str, args: list[str]) -> str:
         """A table op as an expression: one primitive, or the call of a function."""
-        body = expansion(op, dtypes, result)
+        body = expansion(op, dtypes, result, narrow=True)
         for dtype in body.dtypes:
             self.register(dtype)
         if not body.code:
@@ -368,7 +368,7 @@ class Values:
                 if (
                     prim.op == "fma"
                     and not self.fused
-                    and self._exact(prim.args, floats, constants)
+                    and self._exact(body, prim, floats, constants)
                 ):
                     text = f"fma_{prim.dtype}({', '.join(texts)})"
                 if k in kept:
@@ -380,10 +380,11 @@ class Values:
         self.functions[name] = "\n".join([head, *lines, f"  return {known[body.result]};", "}"])
         return name
 
-    def _exact(self, args, floats, constants) -> bool:
+    def _exact(self, body, prim, floats, constants) -> bool:
         """Whether an fma is to keep what its product loses: it may cancel, other than in a series."""
+        args = prim.args
         scaled = not constants.isdisjoint(args[:2]) and args[2] not in constants
-        return negates(floats, args) or scaled or len(floats) == 1
+        return negates(floats, args) or scaled or body.op == "fma"
 
     def _prim(self, prim, args: list[str], dtypes: list[str]) -> str:
         if prim.op == "cast":

@@ -180,6 +180,10 @@ def test_ops(op, mask):
         )
         for x in [*xs, want]:
             wrong &= ~subnormal(x)
+        if op == "logaddexp":  # its bound is in ULP of the larger of result and operands
+            with np.errstate(all="ignore"):
+                most = np.maximum(abs(xs[0]), abs(xs[1])).astype("f8")
+                wrong &= ~(abs(got.astype("f8") - want) <= 4 * np.finfo("f4").eps * most)
         assert not wrong.any(), (
             key,
             [x[wrong][:4] for x in xs],
