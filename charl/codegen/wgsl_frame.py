@@ -99,6 +99,14 @@ class Frame:
             return f"a{arg}[{at}] = {value};"
         return f"store_a{arg}({at}, {value});"
 
+    def packed(self, dtype: str, x: str) -> str:
+        """A value below 32 bits as a u32 with zeros above it."""
+        register = self.values.register(dtype)
+        if register == "bool":
+            return f"select(0u, 1u, {x})"
+        return f"(bitcast<u32>({x}) & 0x{'f' * 2 * BY_SHORT[dtype].itemsize}u)" if (
+            register == "i32") else x  # fmt: skip
+
     def accessors(self, arg: int) -> list[str]:
         """load_aK and store_aK of a dtype below 32 bits."""
         dtype = self.kernel.args[arg].dtype
@@ -118,13 +126,12 @@ class Frame:
             got = f"(bitcast<i32>(({word} >> at) << {32 - bits}u)) >> {32 - bits}u"
         text = [f"fn load_a{arg}(i: u32) -> {register} {{", place, f"  return {got};", "}"]
         if arg in self.written:
-            given = {"bool": "select(0u, 1u, v)", "i32": f"(bitcast<u32>(v) & {mask})"}
             place_of = f"a{arg}[i >> {first}u]"
             text += [
                 f"fn store_a{arg}(i: u32, v: {register}) {{",
                 place,
                 f"  atomicAnd(&{place_of}, ~({mask} << at));",
-                f"  atomicOr(&{place_of}, {given.get(register, 'v')} << at);",
+                f"  atomicOr(&{place_of}, {self.packed(dtype, 'v')} << at);",
                 "}",
             ]
         return ["\n".join(text)]
