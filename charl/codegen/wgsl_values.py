@@ -346,6 +346,9 @@ class Values:
                 known[k] = self.literal(prim.dtype, prim.attr)
                 constants.add(k)
                 continue
+            if prim.op == "scaled":
+                known[k] = known[prim.args[0]]
+                continue
             if prim.args and all(a in constants for a in prim.args):
                 a = prim.args[
                     0
