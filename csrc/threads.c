@@ -69,7 +69,6 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int32_t cpus = 1;
 #ifdef __linux__
 enum { FEW_CPUS = 16 };
-static cpu_set_t allowed;
 static int shunned = -1; /* the processor that workers keep off; guarded by `launching` */
 #endif
 static _Thread_local bool inside_launch;
@@ -254,8 +253,10 @@ static void keep_off_caller(int32_t threads) {
 #ifdef __linux__
     int here = sched_getcpu();
     if (threads != cpus || cpus > FEW_CPUS || here == shunned || here < 0) return;
-    cpu_set_t others = allowed;
+    cpu_set_t others; /* the caller's own, which may have been narrowed since the workers started */
+    if (sched_getaffinity(0, sizeof others, &others)) return;
     CPU_CLR((size_t)here, &others);
+    if (CPU_COUNT(&others) == 0) return;
     for (int32_t t = 1; t <= workers; t++)
         pthread_setaffinity_np(slots[t].thread, sizeof others, &others);
     shunned = here;
@@ -327,6 +328,7 @@ static void forget_workers(void) {
 static void start_up(void) {
     long online = sysconf(_SC_NPROCESSORS_ONLN);
 #ifdef __linux__
+    cpu_set_t allowed;
     if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) online = CPU_COUNT(&allowed);
 #endif
     cpus = online > 1 ? (int32_t)online : 1;

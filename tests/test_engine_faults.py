@@ -151,6 +151,7 @@ class Alarms:
 
 
 @posix
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("backend", ["auto", "llvm", "interp"])
 def test_interrupts_at_any_moment_leave_whole_values(backend):
     """Even columns are written through a view. A round adds 1 to odd and 2 to even columns."""

@@ -102,7 +102,7 @@ class Module:
         self.declared: dict[str, str] = {}
         self.constants: dict[tuple[str, str], str] = {}
         self.helpers: dict[str, str] = {}
-        self.functions: dict[tuple, str] = {}  # (Expansion, width) -> its helper
+        self.functions: dict[tuple, str] = {}  # by what they compute, and the width
         self._fresh = 0
 
     def name(self, stem: str = "") -> str:

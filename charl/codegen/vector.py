@@ -65,7 +65,7 @@ class Blank(Module):
     """A module of one expansion's text, with marks for what depends on where it is filled in."""
 
     def name(self, stem: str = "") -> str:
-        return f"{stem}{FRESH}.{super().name()}"
+        return f"{stem}{FRESH}.{super().name()}{';' if stem.startswith('@') else ''}"
 
     def constant(self, kind: str, value: str) -> str:
         return super().constant(kind, value).replace("@t", CONSTANT) + ";"
@@ -140,7 +140,7 @@ class Arithmetic:
             return template.fill(code, args)
         types = [vector(REGISTER[dtype], width) for dtype in dtypes]
         full = vector(REGISTER[result], width)
-        return self.function(code, (op, dtypes, width), types, full, template.fill, args)
+        return self.function(code, (op, dtypes, result, width), types, full, template.fill, args)
 
     def splice(self, code: Code, body, args: list[str], width: int) -> str:
         """The instructions of an Expansion, inline."""

@@ -1,18 +1,13 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """Memory in and out: leaves on copied or borrowed memory, and where a Node's value lies."""
 
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from charl.engine.realize cimport realize
-from charl.engine.walk cimport is_owned
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.runtime.buffer cimport Buffer, buffer_borrow, buffer_new
-
-cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(PyObject *)  # cpython.ref's would take a reference first
 
 
 cdef void *memory_of(Node node) except NULL:
@@ -51,12 +46,6 @@ cdef Node leaf_copy_of(Node node):
     realize(node)
     buffer = node.value
     return leaf_copy(node.dtype, node.shape, buffer.data, buffer.nbytes)
-
-
-cdef bint is_sole(PyObject *node) except -1:
-    """Whether a Node's value, computed now if need be, is seen through the one reference that `node` borrows alone."""
-    realize(<Node>node)
-    return Py_REFCNT(node) == 1 and is_owned(<PyObject *>(<Node>node).value)
 
 
 cdef Node leaf_borrow(int dtype, tuple shape, void *data, int64_t nbytes, object lender):

@@ -88,7 +88,8 @@ cdef void leave() noexcept:
 
 def _after_fork():
     """In a child of fork: the lock may be another thread's, which does not exist here."""
-    global _bell, _nesting, _waiting, _rung
+    global _bell, _nesting, _waiting, _rung, awaits_compile
+    awaits_compile = False
     if _nesting and _owner != PyThread_get_thread_ident():
         _nesting = 0
     _waiting, _rung = 0, False

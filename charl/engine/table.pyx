@@ -84,16 +84,17 @@ cdef int remember(const int64_t *key, Py_ssize_t words, Plan plan) except -1:
 cdef int _rebuild() except -1:
     """A larger table, or the same with the older half of a full one dropped."""
     global _table, _table_size, plans
-    cdef Py_ssize_t old_size = _table_size, size = max(_table_size, 256), k, at
-    cdef entry_t *old = _table
+    cdef Py_ssize_t old_size, size, k, at
+    cdef entry_t *old
     cdef entry_t *grown
     cdef int64_t oldest = 0
-    cdef list dropped = []
-    if plans >= _plan_limit:
-        ticks = sorted([(<Plan>old[k].plan).tick for k in range(old_size) if old[k].plan != NULL])
+    cdef list dropped = [], ticks = []
+    cdef bint full = plans >= _plan_limit
+    if full:  # first: making a list may collect garbage, and a finalizer may come here
+        ticks = sorted([(<Plan>_table[k].plan).tick for k in range(_table_size) if _table[k].plan != NULL])
         oldest = ticks[(len(ticks) + 1) // 2] if len(ticks) > 1 else ticks[0] + 1
-    else:
-        size *= 2
+    old, old_size = _table, _table_size
+    size = max(old_size, 256) * (1 if full else 2)
     grown = <entry_t *>malloc(size * sizeof(entry_t))
     if grown == NULL:
         raise MemoryError("charl.engine: no memory for the plan cache")

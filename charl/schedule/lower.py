@@ -103,7 +103,7 @@ class Group:
     def check_rows(self) -> None:
         """A costly value that every row would compute anew is stored: exp(x)[None, :] + y."""
         inner = set(self.inner or self.space[-1:])
-        outer = set(self.space) - inner
+        outer = set(self.space) - inner - {self.block}  # a block's axis is a part of the inner one
         for at, wanted in self.demands.items():
             if self.held(at) or OPS_COST.get(self.graph[at].op, 1) < HEAVY:
                 continue

@@ -4,7 +4,6 @@
 Tensors are given as their Nodes, in indices too.
 """
 
-from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_GET_SIZE
 
 from charl.core cimport infer
@@ -47,21 +46,17 @@ cdef Node selected(Node node, object index, Node value):
     return graph.new(graph.WHERE, node.dtype, shape, (mask, value, node))
 
 
-cdef Node stored_at(PyObject *held, View view, object index, Node value):
-    """A root's Node, with value stored at index of its view (None: all of it), now.
+cdef Node stored_at(Node root, View view, object index, Node value):
+    """A leaf with a root's value, in which value is stored at index of its view (None: all of it), now.
 
-    held: the root's own reference to its Node, borrowed, so that it shows whether anyone else has one. If nobody has,
-    the value is written where it is and the same Node comes back; else a leaf with a changed copy. The last of equal
-    indices wins, as in NumPy, whose errors are raised before anything is written.
+    A copy: while NumPy writes, other threads may read the root's own memory. The last of equal indices wins, as in
+    NumPy, whose errors are raised before anything is written.
     """
     cdef Node target
     cdef object array, items
     items = tuple([_host(item) for item in (index if isinstance(index, tuple) else (index,))])
     new = interop.to_ndarray(value)
-    if leaves.is_sole(held):
-        target = <Node>held
-    else:
-        target = leaves.leaf_copy_of(<Node>held)
+    target = leaves.leaf_copy_of(root)
     array = interop.writable(target)
     if view is not None:
         size = array.itemsize

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """Realized Nodes shown to others: Python scalars, the buffer protocol, DLPack, text. What is given is a snapshot."""
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
+from cpython.buffer cimport PyBUF_F_CONTIGUOUS, PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.tuple cimport PyTuple_GET_SIZE
@@ -51,6 +51,8 @@ cdef int fill_buffer(object tensor, Node node, Py_buffer *view, int flags) excep
         raise BufferError("a Tensor's memory is read-only; numpy.array(t) makes a writable copy")
     if _FORMATS[node.dtype] == NULL:
         raise BufferError(f"the buffer protocol has no format for {dtypes.ALL[node.dtype]}")
+    if flags & PyBUF_F_CONTIGUOUS == PyBUF_F_CONTIGUOUS and sum([extent > 1 for extent in node.shape]) > 1:
+        raise BufferError("a Tensor's memory is in C order, not in Fortran's")
     view.buf = leaves.memory_of(node)
     holder = leaves.holder_of(node)
     strides = shapes.c_strides(node.shape)

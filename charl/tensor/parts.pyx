@@ -1,7 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """Parts of Tensors: indexing, reshaping and permuting, as views where NumPy gives views; assignment to parts."""
 
-from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_GET_SIZE
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
@@ -44,14 +43,17 @@ cdef int assign_part(Tensor tensor, object index, object value) except -1:
     cdef tuple shape = shape_of(tensor), found = indexing.basic(index, shape)
     cdef Tensor target = tensor
     cdef int dtype = dtype_of(tensor)
+    cdef View mine
+    check_writable(tensor)
     if found is None:
         _scatter(tensor, index, value)
         return 0
-    if type(value) is Tensor and (<Tensor>value).view is not None:
+    sizes, sliced, result, all_ints, whole, _ = found
+    if type(value) is Tensor and (<Tensor>value).view is not None and not all_ints:
         if (<Tensor>value).view.base is root_of(tensor):
-            if part(tensor, index).view.steps == (<Tensor>value).view.steps:
+            mine = part(tensor, index).view
+            if mine is not None and mine.steps == (<Tensor>value).view.steps:
                 return 0  # x[index] += y has written through that view already
-    sizes, sliced, result, _, whole, _ = found
     if not whole:
         target = _sliced(tensor, sizes, sliced)
     node = operands.fit(operands.stored(bare(value), dtype), result, "setitem")
@@ -166,9 +168,8 @@ cdef int _scatter(Tensor tensor, object index, object value) except -1:
     """Writing by arrays."""
     cdef Tensor root = root_of(tensor)
     cdef Node new = operands.stored(bare(value), dtype_of(tensor)), changed
-    check_writable(tensor)
     index = _bare_index(index)
     changed = assign.selected(current(tensor), index, new)
     if changed is not None:
         return write(tensor, changed)
-    return replace(root, assign.stored_at(<PyObject *>root.node, tensor.view, index, new))
+    return replace(root, assign.stored_at(root.node, tensor.view, index, new))

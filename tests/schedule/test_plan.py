@@ -82,6 +82,11 @@ def test_a_costly_row_is_not_computed_anew_for_each_row():
     check([elementwise("multiply", elementwise("exp", x), y)], launches=1)
 
 
+def test_a_blocked_sum_of_costly_values_stores_none():
+    x = data(40000)
+    check([reduce("sum", elementwise("exp", x), (0,))], launches=2)
+
+
 def test_epilogue_fuses_into_the_contraction():
     x, w, b = data(5, 7), data(7, 3), data(3)
     product = Fake("matmul", "f64", (5, 3), (x, w))
