@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 
 class Setting(NamedTuple):
-    """kind is "choice", "bool", "int" or "path". `allowed`: the choices, or (least, greatest) of an
-    int.
+    """kind is "choice", "bool", "int", "path", "text", or "names" (some of the choices, by comma).
+    `allowed`: the choices, or (least, greatest) of an int.
     """
 
     name: str
@@ -134,6 +134,27 @@ SETTINGS = (
         (0, _MOST),
         "bytes of arrays that may be allocated at once; 0: no limit",
     ),
+    Setting(
+        "gpu_adapter",
+        "text",
+        "",
+        (),
+        "text in the name of the GPU that is the first one; empty: real GPUs before software ones",
+    ),
+    Setting(
+        "gpu_mask",
+        "names",
+        "",
+        ("f64", "i64", "f16", "subgroup"),
+        "features of GPUs that are left unused, as if they had them not",
+    ),
+    Setting(
+        "gpu_memory_limit",
+        "int",
+        0,
+        (0, _MOST),
+        "bytes of one GPU's memory that may be allocated at once; 0: no limit",
+    ),
 )
 BY_NAME = {s.name: s for s in SETTINGS}
 
@@ -152,6 +173,17 @@ def checked(setting: Setting, value: Any, where: str) -> object:
         if not isinstance(value, bool):
             raise TypeError(f"{where}: must be True or False, got {value!r}")
         return value
+    if setting.kind in ("text", "names"):
+        if not isinstance(value, str):
+            raise TypeError(f"{where}: must be a str, got {type(value).__name__}")
+        if setting.kind == "text":
+            return value
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        for name in names:
+            if name not in setting.allowed:
+                allowed = ", ".join(setting.allowed)
+                raise ValueError(f"{where}: must be some of {allowed}, by comma; got {name!r}")
+        return ",".join(names)
     if setting.kind == "path":
         try:
             value = os.fspath(value)
@@ -304,6 +336,11 @@ def markdown() -> str:
                 else f"{s.allowed[0]}...{s.allowed[1]}"
             )
         else:
-            values = {"bool": "True \\| False (1 \\| 0)", "path": "path"}[s.kind]
+            values = {
+                "bool": "True \\| False (1 \\| 0)",
+                "path": "path",
+                "text": "text",
+                "names": ", ".join(s.allowed),
+            }[s.kind]
         lines.append(f"| `{s.name}` | `{s.env}` | {values} | `{s.default!r}` | {s.doc} |")
     return "\n".join(lines) + "\n"
