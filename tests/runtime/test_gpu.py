@@ -208,7 +208,7 @@ def test_a_pool_retries_after_the_driver_refused():
 
 
 def test_ten_thousand_steps_leave_memory_flat(device):
-    steps = 10_000 if os.environ.get("CHARL_SLOW_TESTS") else 600
+    steps = 10_000
     one = _params(device, 64, 1)
     value = _array(device, np.zeros(64, np.float32))
     seen = []
