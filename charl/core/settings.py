@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 
 class Setting(NamedTuple):
-    """kind is "choice", "bool", "int", "path", "text", or "names" (some of the choices, by comma).
+    """kind is "choice", "bool", "int", "path", "text", "device", or "names" (some of the choices, by
+    comma).
     `allowed`: the choices, or (least, greatest) of an int.
     """
 
@@ -66,7 +68,14 @@ SETTINGS = (
         (0, 1024),
         "threads that a launch may use; 0: as many as the affinity mask and cgroup quota allow",
     ),
-    Setting("default_device", "choice", "cpu", ("cpu",), "where new arrays live"),
+    Setting("default_device", "device", "cpu", (), "where new arrays live: cpu, gpu, gpu:1, ..."),
+    Setting(
+        "gpu_fallback",
+        "choice",
+        "error",
+        ("error", "warn", "cpu"),
+        "what a GPU cannot run raises TypeError (error), or runs on the cpu, with a warning or without",
+    ),
     Setting("disk_cache", "bool", True, (), "keep compiled kernels on disk between processes"),
     Setting(
         "cache_dir", "path", "", (), "directory of that cache; empty: the user's cache directory"
@@ -173,9 +182,13 @@ def checked(setting: Setting, value: Any, where: str) -> object:
         if not isinstance(value, bool):
             raise TypeError(f"{where}: must be True or False, got {value!r}")
         return value
-    if setting.kind in ("text", "names"):
+    if setting.kind in ("text", "names", "device"):
         if not isinstance(value, str):
             raise TypeError(f"{where}: must be a str, got {type(value).__name__}")
+        if setting.kind == "device":
+            if not re.fullmatch(r"cpu|gpu(:\d{1,2})?", value):
+                raise ValueError(f"{where}: must be cpu, gpu, or gpu: and a number; got {value!r}")
+            return value
         if setting.kind == "text":
             return value
         names = [name.strip() for name in value.split(",") if name.strip()]
@@ -340,6 +353,7 @@ def markdown() -> str:
                 "bool": "True \\| False (1 \\| 0)",
                 "path": "path",
                 "text": "text",
+                "device": "cpu \\| gpu \\| gpu:N",
                 "names": ", ".join(s.allowed),
             }[s.kind]
         lines.append(f"| `{s.name}` | `{s.env}` | {values} | `{s.default!r}` | {s.doc} |")

@@ -69,12 +69,15 @@ class Part(NamedTuple):
 
 
 class Pipeline(NamedTuple):
-    """A compiled kernel. number: names it among this device's pipelines."""
+    """A compiled kernel. number: names it among this device's pipelines; writes: whether it writes
+    binding k.
+    """
 
     number: int
     compute: Any
     layout: Any
     text: str
+    writes: tuple[bool, ...]
 
 
 class Dispatch(NamedTuple):
@@ -274,7 +277,8 @@ class Device:
                 compute={"module": module, "entry_point": "main"},
             )
             self._made += 1
-            found = self._pipelines[text] = Pipeline(self._made, compute, layout, text)
+            writes = tuple(mode == "read_write" for _, mode in sorted(modes.items()))
+            found = self._pipelines[text] = Pipeline(self._made, compute, layout, text, writes)
             while len(self._pipelines) > PIPELINES:
                 self._pipelines.popitem(last=False)
             return found
@@ -384,8 +388,7 @@ def fold(groups: int) -> tuple[int, int]:
 
 
 def _says_lost(message: str) -> bool:
-    said = message.lower()
-    return "lost" in said or ("device" in said and ("destroyed" in said or "invalid" in said))
+    return "device is lost" in message.lower()
 
 
 def _first_line(error: BaseException) -> str:

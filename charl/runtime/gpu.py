@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import tempfile
 import threading
 from typing import Any, NamedTuple
 
@@ -77,12 +78,27 @@ def _wgpu() -> Any:
     return wgpu
 
 
+def _enumerate() -> list[Any]:
+    """wgpu's adapters. Drivers look for a window system, and libwayland prints an error on a machine
+    where this variable is unset.
+    """
+    name = "XDG_RUNTIME_DIR"
+    unset = name not in os.environ
+    if unset:
+        os.environ[name] = tempfile.gettempdir()
+    try:
+        return _wgpu().gpu.enumerate_adapters_sync()
+    finally:
+        if unset:
+            del os.environ[name]
+
+
 def adapters() -> list[Adapter]:
     """All adapters, in the order of their numbers. Raises BackendUnavailable without wgpu."""
     global _adapters
     with _lock:
         if _adapters is None:
-            found = [_adapter(a) for a in _wgpu().gpu.enumerate_adapters_sync()]
+            found = [_adapter(a) for a in _enumerate()]
             able = [a for a in found if a.backend not in ("OpenGL", "OpenGLES")] or found
             able.sort(key=lambda a: _ORDER.index(a.kind) if a.kind in _ORDER else 3)
             _adapters = _preferred(able, config.gpu_adapter)
