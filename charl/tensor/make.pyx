@@ -86,6 +86,13 @@ def as_tensor(value):
     return wrapped(interop.from_ndarray(array, True))
 
 
+def moved(Node node not None, int device):
+    """A Node with node's value on a device, by its code; moved there now if it is elsewhere."""
+    if node.device == device:
+        return node
+    return leaves.moved(node, device)
+
+
 def from_numpy(array, copy=True):
     """A Tensor with an ndarray's elements: copied, or borrowed (copy False; None: if the array is read-only).
 
