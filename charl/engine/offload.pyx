@@ -30,27 +30,29 @@ from charl.engine import tiers
 cdef object _programs = OrderedDict()  # by kernel text and features
 cdef enum:
     ERROR_BYTES = 256  # a kernel's part of the error buffer: an offset that every device takes
+    LANES = 256        # invocations that share a row
+    SHORT_LANES = 32   # and one of up to
+    SHORT_ROW = 128    # elements
 
 
 class Shaded:
     """A kernel's shader for a device's features, or in `refusal` why there is none."""
 
-    def __init__(self, kernel, caps):
-        self.kernel, self.text = kernel, str(kernel)
+    def __init__(self, kernel, caps, lanes):
+        self.text = str(kernel)
         self.shader = self.refusal = None
         try:
-            self.shader = codegen.wgsl.emit(kernel, codegen.wgsl.Features(*caps))
+            self.shader = codegen.wgsl.emit(kernel, codegen.wgsl.Features(*caps), lanes)
         except codegen.wgsl.Unsupported as error:
             self.refusal = error
 
 
-def program(kernel, int device):
-    """The Shaded of a kernel for a device, a Node's."""
-    caps = runtime.gpu.device(device - 1).caps
-    key = str(kernel), caps
+cdef object _program(kernel, caps, int lanes):
+    """The Shaded of a kernel."""
+    key = str(kernel), caps, lanes
     found = _programs.get(key)
     if found is None:
-        found = _programs[key] = Shaded(kernel, caps)
+        found = _programs[key] = Shaded(kernel, caps, lanes)
         if found.shader is not None and (config.debug >= 4 or config.dump):
             tiers.show(found.shader.text)
     _programs.move_to_end(key)
@@ -69,6 +71,13 @@ class Prepared:
         self.buffer = device.allocate(max(size, 4))
         self.sent = None          # the bytes that buffer holds
         self.errors = errors      # steps that check indices
+
+
+cdef int _lanes(kernel, step_t *step) except -1:
+    """Invocations that share a row: fewer for short rows. It depends on sizes alone, as a sum's order does."""
+    extent = getattr(getattr(kernel, "inner", None), "extent", 0)
+    cdef int64_t size = extent if isinstance(extent, int) else step.params[extent.k]
+    return SHORT_LANES if 0 < size <= SHORT_ROW else LANES
 
 
 cdef object _prepare(Plan plan, object device, list programs):
@@ -135,7 +144,8 @@ cdef list run(state_t *s, Plan plan):
     prepared = plan.offloaded
     if prepared is None or prepared.device is not device:
         plan.offloaded = None
-        programs = [program(old.kernel, s.device) for old in plan.programs]
+        programs = [_program(plan.programs[k], device.caps, _lanes(plan.programs[k], &plan.steps[k]))
+                    for k in range(plan.nsteps)]  # fmt: skip
         for k in range(plan.nsteps):
             if programs[k].refusal is not None and plan.steps[k].units:
                 return _refused(s, programs[k].refusal)
@@ -186,6 +196,9 @@ cdef list run(state_t *s, Plan plan):
             work.append(runtime.device.Dispatch(pipeline, tuple(bound), groups))
         for j in range(step.first_free, step.last_free):
             memory[plan.events[j]] = None
+    if config.debug:
+        for kernel, launched in zip(plan.programs, prepared.steps):
+            tiers.show(f"dispatch {launched[2] if launched else 0} workgroups on {device.name}\n{kernel}")
     if work:
         device.submit(work)
     if failing:
@@ -290,6 +303,11 @@ cdef list _on_cpu(state_t *s):
 
 cdef object _bytes_of(Buffer buffer):
     return <unsigned char[:buffer.nbytes]>buffer.data if buffer.nbytes else bytearray()
+
+
+cdef object allocated(int64_t nbytes, int device):
+    """A DeviceBuffer, its memory unset."""
+    return runtime.gpu.device(device - 1).allocate(nbytes)
 
 
 cdef object uploaded(Buffer buffer, int device):

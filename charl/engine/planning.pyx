@@ -19,7 +19,7 @@ from collections import OrderedDict
 from charl import schedule as scheduling
 from charl.core.errors import InternalError
 from charl.core.settings import config
-from charl.engine import offload, tiers
+from charl.engine import tiers
 from charl.graph import printer, verify
 
 cdef object _structures = OrderedDict()       # structure -> list of (schedule, programs)
@@ -72,7 +72,7 @@ cdef Plan plan_for(state_t *s):
         if bound is None:
             raise InternalError("schedule: its own sizes do not bind", schedule)
         if s.device:
-            programs = tuple([offload.program(step.kernel, s.device) for step in schedule.steps])
+            programs = tuple([step.kernel for step in schedule.steps])  # offload makes shaders for sizes
         else:
             programs = tuple([_program(step.kernel) for step in schedule.steps])
         known.append((schedule, programs))
