@@ -274,7 +274,7 @@ def concat(parts: Sequence[Node], axis: int) -> Node:
     ndim = len(first.shape)
     total = sum(p.shape[axis] for p in filled)
     shape = (*first.shape[:axis], total, *first.shape[axis + 1 :])
-    out = unset(dtype_of(first), shape)
+    out = unset(dtype_of(first), shape, max(p.device for p in filled))
     at = 0
     for p in filled:
         starts = [0] * ndim

@@ -81,6 +81,11 @@ cdef Node leaf_copy(int dtype, tuple shape, const void *data, int64_t nbytes):
     return graph.new_leaf(dtype, shape, buffer)
 
 
+cdef Node leaf_unset(int dtype, tuple shape, int64_t nbytes, int device):
+    """A leaf on a GPU, its memory unset."""
+    return graph.put(graph.new_leaf(dtype, shape, offload.allocated(nbytes, device)), device)
+
+
 cdef Node leaf_copy_of(Node node):
     """A leaf with a copy of a Node's value."""
     cdef Buffer buffer
