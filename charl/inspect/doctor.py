@@ -69,7 +69,7 @@ def versions() -> list[tuple[str, str]]:
 
 def backends() -> list[tuple[str, str]]:
     """Each backend: what it is, or what it lacks."""
-    why = failure("llvmlite.binding")
+    wgpu, why = installed("wgpu"), failure("llvmlite.binding")
     if why is None:
         llvm = importlib.import_module("llvmlite.binding")
         number = ".".join(str(part) for part in llvm.llvm_version_info)
@@ -81,7 +81,7 @@ def backends() -> list[tuple[str, str]]:
     return [
         ("llvm", machine),
         ("interp", "ready: needs nothing"),
-        ("gpu", "not in this version yet"),
+        ("gpu", f"wgpu {wgpu}: adapters below" if wgpu else "missing: pip install wgpu"),
         ("in use", ch.config.backend),
     ]
 
