@@ -10,7 +10,7 @@ from charl import _locate
 
 _locate.settle(globals())
 
-from charl.api import random
+from charl.api import gpu, random
 from charl.api.constants import e, inf, nan, newaxis, pi
 from charl.api.control import (
     cache_info,
@@ -114,6 +114,7 @@ from charl.api.elementwise_functions import (
     subtract,
     trunc,
 )
+from charl.api.gpu import devices
 from charl.api.indexing_functions import take, take_along_axis
 from charl.api.info import __array_namespace_info__
 from charl.api.io import load, save

@@ -155,7 +155,7 @@ def test_doctor(capsys):
         "interp",
         "disk cache",
         "adapter",
-        "not in this version yet",
+        "wgpu",
         "works",
     ):
         assert word in out

@@ -18,12 +18,16 @@ import numpy as np
 from charl.core import dtypes, shapes
 from charl.core.dtypes import ALL, DType, as_dtype
 from charl.core.infer import encode
-from charl.graph.node import Node, make
+from charl.core.settings import config
+from charl.engine import devices
+from charl.graph.node import Node, make, put
 from charl.ops.table import OPS
-from charl.tensor import Tensor, as_tensor, from_numpy_owned, node_of, unset, wrap
+from charl.tensor import Tensor, as_tensor, from_numpy_owned, moved, node_of, unset, wrap
 
 CODE = {name: row.code for name, row in OPS.items()}
 COMPARES = {name for name, row in OPS.items() if row.result == "bool"}
+# the default dtypes of a device that lacks 64 bits
+NARROW = {dtypes.float64: dtypes.float32, dtypes.int64: dtypes.int32}
 # float16 and bfloat16 reduce, scan and multiply in float32
 WIDE = {dtypes.float16: dtypes.float32, dtypes.bfloat16: dtypes.float32}
 
@@ -101,10 +105,38 @@ def broadcast(function: str, *given: tuple[int, ...]) -> tuple[int, ...]:
         raise ValueError(f"{function}: {error}") from None
 
 
-def on_device(device: object, function: str) -> None:
-    """Raises ValueError unless device is None or one that there is."""
-    if device is not None and device != "cpu":
-        raise ValueError(f"{function}: there is no device {device!r}, only 'cpu'")
+def on_device(device: object, function: str) -> int:
+    """The code of a device; None stands for the default one. Raises ValueError for what is none."""
+    if device == "cpu" or (device is None and config.default_device == "cpu"):
+        return 0
+    return devices.code(device, function)
+
+
+def dtype_on(device: int, dtype: object, default: DType, function: str) -> DType:
+    """dtype, or where None the default, which a device without 64 bits has in 32. Raises TypeError
+    where the device has it not.
+    """
+    if device == 0:
+        return dtype_or(dtype, default)
+    if dtype is None:
+        return NARROW[default] if devices.narrow(device, default.name) else default
+    found = as_dtype(dtype)
+    devices.check(device, found.name, function)
+    return found
+
+
+def default_float(n: Node) -> DType:
+    """float64, or float32 where n is on a device that has it not."""
+    return dtype_on(n.device, None, dtypes.float64, "")
+
+
+def placed(n: Node, device: int) -> Tensor:
+    """A Tensor of a Node on a device: what is only constants and indices yet is made there, all else
+    is moved.
+    """
+    if n.device == device:
+        return wrap(n)
+    return wrap(moved(n, device) if n.realized or n.handles or n.device else put(n, device))
 
 
 def kinds(n: Node, allowed: str, function: str) -> None:
@@ -242,7 +274,7 @@ def concat(parts: Sequence[Node], axis: int) -> Node:
     ndim = len(first.shape)
     total = sum(p.shape[axis] for p in filled)
     shape = (*first.shape[:axis], total, *first.shape[axis + 1 :])
-    out = unset(dtype_of(first), shape)
+    out = unset(dtype_of(first), shape, max(p.device for p in filled))
     at = 0
     for p in filled:
         starts = [0] * ndim
@@ -277,11 +309,27 @@ def gather_at(n: Node, index: Node, axis: int) -> Node:
 # Realized values
 
 
+def host(array: np.ndarray) -> Node:
+    """A Node on an ndarray that nobody else will write: an operand, at home on every device."""
+    return node_of(from_numpy_owned(array))
+
+
 def realized(n: Node) -> np.ndarray:
     """The value of a Node, computed now, as a read-only ndarray."""
     return wrap(n).numpy()
 
 
-def adopt(array: np.ndarray) -> Tensor:
-    """A Tensor on an ndarray that nobody else will write, without a copy where it is contiguous."""
-    return from_numpy_owned(array)
+def adopt(array: np.ndarray, *beside: object) -> Tensor:
+    """A Tensor on an ndarray that nobody else will write, without a copy where it is contiguous. It
+    goes to the device of the Tensors among `beside`, or else to the default one.
+    """
+    made = from_numpy_owned(array)
+    for x in beside:
+        if isinstance(x, Tensor):
+            return placed(node_of(made), node_of(x).device)
+    return at_home(node_of(made))
+
+
+def at_home(n: Node) -> Tensor:
+    """A Tensor of a Node that reads no Tensor, on the default device."""
+    return wrap(n) if n.device else placed(n, on_device(None, "default_device"))

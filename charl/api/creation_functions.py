@@ -1,8 +1,9 @@
 """Creation: from other objects, constants and ranges. Source: array API 2025.12, creation
 functions.
 
-dtype None means the default: float64, int64 or bool by the values given. device must be "cpu" or
-None. Constants and ranges are not stored: they are computed where they are used.
+dtype None means the default: float64, int64 or bool by the values given (float32 and int32 on a GPU
+that lacks 64 bits). device None means the default device, or that of x in *_like. Constants and
+ranges are not stored: they are computed where they are used.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from charl.tensor import Tensor, as_tensor, from_capsule, from_numpy, from_numpy
 
 
 def _filled(function, shape, value, dtype, device):
-    b.on_device(device, function)
-    return wrap(b.expand(b.const(value, dtype, function), b.shape_in(shape, function)))
+    at = b.on_device(device, function)
+    dtype = b.dtype_on(at, dtype, dtypes.float64, function)
+    return b.placed(b.expand(b.const(value, dtype, function), b.shape_in(shape, function)), at)
 
 
 def zeros(shape, *, dtype=None, device=None):
@@ -30,7 +32,7 @@ def zeros(shape, *, dtype=None, device=None):
     Tensor([[0., 0.],
             [0., 0.]])
     """
-    return _filled("zeros", shape, 0, b.dtype_or(dtype, dtypes.float64), device)
+    return _filled("zeros", shape, 0, dtype, device)
 
 
 def ones(shape, *, dtype=None, device=None):
@@ -39,7 +41,7 @@ def ones(shape, *, dtype=None, device=None):
     >>> ch.ones(3, dtype=ch.int8)
     Tensor([1, 1, 1], dtype=int8)
     """
-    return _filled("ones", shape, 1, b.dtype_or(dtype, dtypes.float64), device)
+    return _filled("ones", shape, 1, dtype, device)
 
 
 def empty(shape, *, dtype=None, device=None):
@@ -48,7 +50,7 @@ def empty(shape, *, dtype=None, device=None):
     >>> ch.empty((2, 3)).shape
     (2, 3)
     """
-    return _filled("empty", shape, 0, b.dtype_or(dtype, dtypes.float64), device)
+    return _filled("empty", shape, 0, dtype, device)
 
 
 def full(shape, fill_value, *, dtype=None, device=None):
@@ -59,19 +61,26 @@ def full(shape, fill_value, *, dtype=None, device=None):
     Tensor([7, 7])
     """
     if not b.is_scalar(fill_value):
-        b.on_device(device, "full")
+        at = b.on_device(device, "full")
         n = b.node(fill_value, "full")
         shape = b.shape_in(shape, "full")
         if b.broadcast("full", n.shape, shape) != shape:
             raise ValueError(f"full: fill_value of shape {n.shape} does not fit shape {shape}")
-        return wrap(b.expand(b.cast(n, b.dtype_or(dtype, b.dtype_of(n))), shape))
+        return b.placed(b.expand(b.cast(n, b.dtype_or(dtype, b.dtype_of(n))), shape), at)
+    at = b.on_device(device, "full")
     own = b.weak(fill_value, None, "full")
-    return _filled("full", shape, fill_value, b.dtype_or(dtype, own), device)
+    dtype = b.dtype_on(at, dtype, own, "full") if own.kind != "b" else b.dtype_or(dtype, own)
+    return _filled("full", shape, fill_value, dtype, device)
 
 
 def _like(function, x, value, dtype, device):
     n = b.node(x, function)
-    return _filled(function, n.shape, value, b.dtype_or(dtype, b.dtype_of(n)), device)
+    return _filled(function, n.shape, value, b.dtype_or(dtype, b.dtype_of(n)), _beside(n, device))
+
+
+def _beside(n, device):
+    """The device that is asked for, or else that of n."""
+    return b.devices.name(n.device) if device is None else device
 
 
 def zeros_like(x, /, *, dtype=None, device=None):
@@ -110,7 +119,9 @@ def full_like(x, /, fill_value, *, dtype=None, device=None):
     if b.is_scalar(fill_value):
         return _like("full_like", x, fill_value, dtype, device)
     n = b.node(x, "full_like")
-    return full(n.shape, fill_value, dtype=b.dtype_or(dtype, b.dtype_of(n)), device=device)
+    return full(
+        n.shape, fill_value, dtype=b.dtype_or(dtype, b.dtype_of(n)), device=_beside(n, device)
+    )
 
 
 def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
@@ -123,7 +134,7 @@ def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
     >>> ch.arange(2, 10, 3)
     Tensor([2, 5, 8])
     """
-    b.on_device(device, "arange")
+    at = b.on_device(device, "arange")
     if stop is None:
         start, stop = 0, start
     values = [_number(v, "arange") for v in (start, stop, step)]
@@ -131,16 +142,15 @@ def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
     if step == 0:
         raise ValueError("arange: step must not be 0")
     size = _steps(start, stop, step)
-    if dtype is None:
-        dtype = dtypes.float64 if any(isinstance(v, float) for v in values) else dtypes.int64
-    dtype = as_dtype(dtype)
+    default = dtypes.float64 if any(isinstance(v, float) for v in values) else dtypes.int64
+    dtype = b.dtype_on(at, dtype, default, "arange")
     if dtype.kind == "b":
         raise TypeError("arange: dtype must not be bool")
     if dtype.kind in "iu":
         first, delta = int(start), int(start + step) - int(start)
         wide = dtypes.int64 if dtype.kind == "i" else dtypes.uint64
         term = b.call("multiply", b.iota(size, wide), _wrapped(delta, wide))
-        return wrap(b.cast(b.call("add", term, _wrapped(first, wide)), dtype))
+        return b.placed(b.cast(b.call("add", term, _wrapped(first, wide)), dtype), at)
     wide = b.WIDE.get(dtype, dtype)
     # as NumPy: the second element is rounded first, and its distance from the first is the step
     real = dtypes.to_numpy(wide).type
@@ -148,7 +158,7 @@ def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
         first = real(start)
         delta = real(start + step) - first
     term = b.call("multiply", b.iota(size, wide), b.const(float(delta), wide))
-    return wrap(b.cast(b.call("add", term, b.const(float(first), wide)), dtype))
+    return b.placed(b.cast(b.call("add", term, b.const(float(first), wide)), dtype), at)
 
 
 def _number(value, function):
@@ -188,12 +198,12 @@ def linspace(start, stop, /, num, *, dtype=None, device=None, endpoint=True):
     >>> ch.linspace(0.0, 1.0, 5)
     Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ])
     """
-    b.on_device(device, "linspace")
+    at = b.on_device(device, "linspace")
     count = b.integer(num, "linspace", "num")
     if count < 0:
         raise ValueError(f"linspace: num must not be negative, got {count}")
-    target = b.dtype_or(dtype, dtypes.float64)
-    wide = dtypes.float64
+    target = b.dtype_on(at, dtype, dtypes.float64, "linspace")
+    wide = b.dtype_on(at, None, dtypes.float64, "linspace")
     start, stop = (float(_number(v, "linspace")) for v in (start, stop))
     gaps = count - 1 if endpoint else count
     place = b.iota(count, wide)
@@ -210,7 +220,7 @@ def linspace(start, stop, /, num, *, dtype=None, device=None, endpoint=True):
         out = b.call("where", last, b.const(stop, wide), out)
     if target.kind in "iu":
         out = b.call("floor", out)
-    return wrap(b.cast(out, target))
+    return b.placed(b.cast(out, target), at)
 
 
 def eye(n_rows, n_cols=None, /, *, k=0, dtype=None, device=None):
@@ -221,10 +231,10 @@ def eye(n_rows, n_cols=None, /, *, k=0, dtype=None, device=None):
     Tensor([[0., 1., 0.],
             [0., 0., 1.]])
     """
-    b.on_device(device, "eye")
+    at = b.on_device(device, "eye")
     shape = b.shape_in((n_rows, n_rows if n_cols is None else n_cols), "eye")
     on = b.call("equal", _diagonal(shape, b.integer(k, "eye", "k")), b.const(0, dtypes.int64))
-    return wrap(b.cast(on, b.dtype_or(dtype, dtypes.float64)))
+    return b.placed(b.cast(on, b.dtype_on(at, dtype, dtypes.float64, "eye")), at)
 
 
 def _diagonal(shape, k):
@@ -309,20 +319,39 @@ def asarray(obj, /, *, dtype=None, device=None, copy=None):
     Tensor([[1., 2.],
             [3., 4.]], dtype=float32)
     """
-    b.on_device(device, "asarray")
     target = None if dtype is None else as_dtype(dtype)
     if isinstance(obj, Tensor):
-        if target is None or obj.dtype == target:
+        n = b.node_of(obj)
+        at = n.device if device is None else b.on_device(device, "asarray")
+        same = (target is None or obj.dtype == target) and at == n.device
+        if same:
             return obj.copy() if copy else obj
         if copy is False:
-            raise ValueError(f"asarray: {obj.dtype} to {target} needs a copy, but copy=False")
-        return wrap(b.cast(b.node_of(obj), target))
+            what = f"{obj.dtype} on {obj.device} to {target or obj.dtype} on {b.devices.name(at)}"
+            raise ValueError(f"asarray: {what} needs a copy, but copy=False")
+        n = b.node_of(b.placed(n, at))
+        return wrap(n if target is None else b.cast(n, target))
+    at = b.on_device(device, "asarray")
+    if at:
+        return _on_gpu(obj, target, copy, at)
     if target is not None and copy is not False and isinstance(obj, (int, float)):
         return wrap(b.const(obj, target, "asarray"))
     try:
         return _imported(obj, target, copy)
     except (TypeError, OverflowError, ValueError) as error:
         raise type(error)(f"asarray: {error}") from None
+
+
+def _on_gpu(obj, target, copy, at):
+    """asarray for a GPU: made on the cpu, and moved. Python's numbers take the device's dtypes."""
+    if copy is False:
+        raise ValueError("asarray: copy=False, but memory must be copied to a GPU")
+    made = asarray(obj, dtype=target, device="cpu")
+    if target is None and not hasattr(obj, "dtype") and made.dtype in b.NARROW:
+        target = b.dtype_on(at, None, made.dtype, "asarray")
+        made = wrap(b.cast(b.node_of(made), target))
+    b.devices.check(at, made.dtype.name, "asarray")
+    return b.placed(b.node_of(made), at)
 
 
 def _imported(obj, target, copy):
@@ -367,7 +396,9 @@ def from_dlpack(x, /, *, device=None, copy=None):
     >>> ch.from_dlpack(ch.arange(3))
     Tensor([0, 1, 2])
     """
-    b.on_device(device, "from_dlpack")
-    if isinstance(x, Tensor):
+    if isinstance(x, Tensor) and device is None:
         return x.copy()
-    return from_capsule(x, copy)
+    at = b.on_device(device, "from_dlpack")
+    if at:
+        return asarray(x if isinstance(x, Tensor) else from_capsule(x, copy), device=device)
+    return x.to_device("cpu").copy() if isinstance(x, Tensor) else from_capsule(x, copy)

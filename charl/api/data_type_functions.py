@@ -22,11 +22,12 @@ def astype(x, dtype, /, *, copy=True, device=None):
     >>> ch.astype(ch.asarray([1.7, -1.7, 300.0]), ch.int8)
     Tensor([  1,  -1, 127], dtype=int8)
     """
-    b.on_device(device, "astype")
     n, target = b.node(x, "astype"), as_dtype(dtype)
-    if n.dtype == target.code and isinstance(x, Tensor):
+    at = n.device if device is None else b.on_device(device, "astype")
+    if n.dtype == target.code and n.device == at and isinstance(x, Tensor):
         return x.copy() if copy else x
-    return wrap(b.cast(n, target))
+    b.devices.check(at, target.name, "astype")
+    return wrap(b.cast(b.node_of(b.placed(n, at)), target))
 
 
 def _dtype_of(x: object, function: str) -> DType:

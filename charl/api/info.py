@@ -6,6 +6,7 @@ from charl.api import build as b
 from charl.api.data_type_functions import isdtype
 from charl.core import dtypes
 from charl.core.settings import config
+from charl.engine import devices
 
 # the dtypes that the standard names
 _STANDARD = [d for d in dtypes.ALL if d not in (dtypes.float16, dtypes.bfloat16)]
@@ -28,17 +29,18 @@ class Info:
 
     def devices(self):
         """All devices of this process."""
-        return ("cpu",)
+        return devices.names()
 
     def default_dtypes(self, *, device=None):
         """The dtypes that creation functions give where none is stated. There is no complex dtype
         yet.
         """
-        b.on_device(device, "default_dtypes")
+        at = b.on_device(device, "default_dtypes")
+        integral = b.dtype_on(at, None, dtypes.int64, "default_dtypes")
         return {
-            "real floating": dtypes.float64,
+            "real floating": b.dtype_on(at, None, dtypes.float64, "default_dtypes"),
             "complex floating": None,
-            "integral": dtypes.int64,
+            "integral": integral,
             "indexing": dtypes.int64,
         }
 
@@ -48,14 +50,18 @@ class Info:
         >>> sorted(ch.__array_namespace_info__().dtypes(kind="real floating"))
         ['float32', 'float64']
         """
-        b.on_device(device, "dtypes")
-        return {d.name: d for d in _STANDARD if kind is None or isdtype(d, kind)}
+        at = b.on_device(device, "dtypes")
+        return {
+            d.name: d
+            for d in _STANDARD
+            if (kind is None or isdtype(d, kind)) and not devices.lacks(at, d.name)
+        }
 
 
 def __array_namespace_info__():
     """An object that tells capabilities(), default_device(), default_dtypes(), devices(), dtypes().
 
-    >>> ch.__array_namespace_info__().devices()
-    ('cpu',)
+    >>> "cpu" in ch.__array_namespace_info__().devices()
+    True
     """
     return Info()

@@ -273,7 +273,7 @@ def _repeat_each(n, counts, axis):
     if (counts < 0).any():
         raise ValueError("repeat: repeats must not be negative")
     index = b.np.repeat(b.np.arange(n.shape[axis]), counts)
-    return wrap(b.gather_at(n, b.node_of(b.adopt(index)), axis))
+    return wrap(b.gather_at(n, b.host(index), axis))
 
 
 def roll(x, /, shift, *, axis=None):

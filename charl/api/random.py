@@ -107,7 +107,7 @@ class Generator:
         charl.float64
         """
         dtype = _real(dtype, "random")
-        return wrap(self._unit(_shape(size, "random"), dtype))
+        return b.at_home(self._unit(_shape(size, "random"), dtype))
 
     def uniform(self, low=0.0, high=1.0, size=None, dtype=dtypes.float64):
         """Uniform floats in [low, high), which broadcast, to size if it is given.
@@ -119,7 +119,7 @@ class Generator:
         low, high = (b.cast(n, dtype) for n in b.common("uniform", low, high))
         shape = _over("uniform", size, low, high)
         width = b.call("subtract", high, low)
-        return wrap(b.call("add", low, b.call("multiply", width, self._unit(shape, dtype))))
+        return b.at_home(b.call("add", low, b.call("multiply", width, self._unit(shape, dtype))))
 
     def standard_normal(self, size=None, dtype=dtypes.float64):
         """Normal floats of mean 0 and variance 1, float64 or float32; equal on every CPU backend.
@@ -128,7 +128,7 @@ class Generator:
         (2, 3)
         """
         dtype = _real(dtype, "standard_normal")
-        return wrap(self._gauss(_shape(size, "standard_normal"), dtype))
+        return b.at_home(self._gauss(_shape(size, "standard_normal"), dtype))
 
     def normal(self, loc=0.0, scale=1.0, size=None, dtype=dtypes.float64):
         """Normal floats of mean loc and standard deviation scale, which broadcast, to size if it is
@@ -140,7 +140,7 @@ class Generator:
         dtype = _real(dtype, "normal")
         loc, scale = (b.cast(n, dtype) for n in b.common("normal", loc, scale))
         shape = _over("normal", size, loc, scale)
-        return wrap(b.call("add", loc, b.call("multiply", scale, self._gauss(shape, dtype))))
+        return b.at_home(b.call("add", loc, b.call("multiply", scale, self._gauss(shape, dtype))))
 
     def integers(self, low, high=None, size=None, dtype=dtypes.int64, endpoint=False):
         """Integers in low <= i < high (<= under endpoint), or below low where high is None. low,
@@ -167,12 +167,12 @@ class Generator:
         if last - first + 1 < _WRAP:
             out = b.call("remainder", out, b.const(last - first + 1, dtypes.uint64))
         # in uint64, where sums wrap; the cast keeps the low bits
-        return wrap(b.cast(b.call("add", out, b.const(first % _WRAP, dtypes.uint64)), dtype))
+        return b.at_home(b.cast(b.call("add", out, b.const(first % _WRAP, dtypes.uint64)), dtype))
 
     def _order(self, count: int):
         """The Node of a random permutation of 0..count-1: the order of random words."""
         (words,) = self._words((count,))
-        return b.node_of(b.adopt(np.argsort(b.realized(words), kind="stable")))
+        return b.host(np.argsort(b.realized(words), kind="stable"))
 
     def permutation(self, x, axis=0):
         """x's slices along an axis in random order, as a new Tensor; of an int x: of 0..x-1.
@@ -184,7 +184,7 @@ class Generator:
             count = b.integer(x, "permutation", "x")
             if count < 0:
                 raise ValueError(f"permutation: x must not be negative, got {count}")
-            return wrap(self._order(count))
+            return b.at_home(self._order(count))
         n = b.node(x, "permutation")
         at = b.axis_in(axis, len(n.shape), "permutation")
         return wrap(b.gather_at(n, self._order(n.shape[at]), at))
@@ -222,7 +222,7 @@ class Generator:
         elif replace:
             steps = np.cumsum(weights)
             units = b.realized(self._unit(shape, dtypes.float64))
-            index = b.node_of(b.adopt(np.searchsorted(steps, units * steps[-1], side="right")))
+            index = b.host(np.searchsorted(steps, units * steps[-1], side="right"))
         elif weights is None:
             index = b.reshape(b.cut(self._order(count), 0, 0, drawn), shape)
         else:
@@ -230,8 +230,8 @@ class Generator:
             units = 1.0 - b.realized(self._unit((count,), dtypes.float64))
             with np.errstate(divide="ignore"):
                 order = np.argsort(-np.log(units) / weights, kind="stable")[:drawn]
-            index = b.reshape(b.node_of(b.adopt(order)), shape)
-        return wrap(b.gather_at(n, index, at))
+            index = b.reshape(b.host(order), shape)
+        return b.at_home(b.gather_at(n, index, at))
 
 
 def _real(dtype, function):

@@ -91,7 +91,7 @@ def nonzero(x, /):
     values = b.values(x, "nonzero")
     if values.ndim == 0:
         raise ValueError("nonzero: x must have at least one dimension")
-    return tuple(b.adopt(index) for index in np.nonzero(values))
+    return tuple(b.adopt(index, x) for index in np.nonzero(values))
 
 
 def searchsorted(x1, x2, /, *, side="left", sorter=None):
@@ -111,7 +111,7 @@ def searchsorted(x1, x2, /, *, side="left", sorter=None):
         raise ValueError(f"searchsorted: x1 must have one dimension; shape is {first.shape}")
     order = None if sorter is None else b.values(sorter, "searchsorted")
     at = np.searchsorted(b.realized(first), b.realized(second), side=side, sorter=order)
-    return b.adopt(np.asarray(at, np.int64))
+    return b.adopt(np.asarray(at, np.int64), x1, x2)
 
 
 def where(condition, x1, x2, /):

@@ -31,8 +31,8 @@ class UniqueInverse(NamedTuple):
     inverse_indices: Tensor
 
 
-def _int64(index: np.ndarray) -> Tensor:
-    return b.adopt(np.asarray(index, np.int64))
+def _int64(index: np.ndarray, x) -> Tensor:
+    return b.adopt(np.asarray(index, np.int64), x)
 
 
 def isin(x1, x2, /, *, invert=False):
@@ -42,7 +42,9 @@ def isin(x1, x2, /, *, invert=False):
     Tensor([False,  True, False])
     """
     first, second = b.common("isin", x1, x2)
-    return b.adopt(np.asarray(np.isin(b.realized(first), b.realized(second), invert=invert)))
+    return b.adopt(
+        np.asarray(np.isin(b.realized(first), b.realized(second), invert=invert)), x1, x2
+    )
 
 
 def unique_all(x, /):
@@ -53,7 +55,7 @@ def unique_all(x, /):
     Tensor([1, 2])
     """
     found = np.unique_all(b.values(x, "unique_all"))
-    return UniqueAll(b.adopt(found.values), *map(_int64, found[1:]))
+    return UniqueAll(b.adopt(found.values, x), *(_int64(index, x) for index in found[1:]))
 
 
 def unique_counts(x, /):
@@ -63,7 +65,7 @@ def unique_counts(x, /):
     Tensor([1, 3])
     """
     found = np.unique_counts(b.values(x, "unique_counts"))
-    return UniqueCounts(b.adopt(found.values), _int64(found.counts))
+    return UniqueCounts(b.adopt(found.values, x), _int64(found.counts, x))
 
 
 def unique_inverse(x, /):
@@ -74,7 +76,7 @@ def unique_inverse(x, /):
     Tensor([1, 0, 1])
     """
     found = np.unique_inverse(b.values(x, "unique_inverse"))
-    return UniqueInverse(b.adopt(found.values), _int64(found.inverse_indices))
+    return UniqueInverse(b.adopt(found.values, x), _int64(found.inverse_indices, x))
 
 
 def unique_values(x, /):
@@ -84,4 +86,4 @@ def unique_values(x, /):
     Tensor([1, 3])
     """
     values = b.values(x, "unique_values")
-    return b.adopt(np.unique(values, equal_nan=False))
+    return b.adopt(np.unique(values, equal_nan=False), x)

@@ -18,7 +18,7 @@ def sort(x, /, *, axis=-1, descending=False, stable=True):
     values = b.values(x, "sort")
     at = b.axis_in(axis, values.ndim, "sort")
     out = np.sort(values, axis=at, kind="stable" if stable else None)
-    return b.adopt(np.flip(out, at) if descending else out)
+    return b.adopt(np.flip(out, at) if descending else out, x)
 
 
 def argsort(x, /, *, axis=-1, descending=False, stable=True):
@@ -34,7 +34,7 @@ def argsort(x, /, *, axis=-1, descending=False, stable=True):
     at = b.axis_in(axis, values.ndim, "argsort")
     kind = "stable" if stable else None
     if not descending:
-        return b.adopt(np.argsort(values, axis=at, kind=kind))
+        return b.adopt(np.argsort(values, axis=at, kind=kind), x)
     # sorting the reversed array and reversing the result keeps equals in order
     order = np.flip(np.argsort(np.flip(values, at), axis=at, kind=kind), at)
-    return b.adopt(values.shape[at] - 1 - order)
+    return b.adopt(values.shape[at] - 1 - order, x)

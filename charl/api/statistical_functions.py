@@ -81,7 +81,7 @@ def _floating(x, function):
     """The Node to average, in the dtype to compute in, and the dtype of the result."""
     n = b.node(x, function)
     own = b.dtype_of(n)
-    target = own if own.kind == "f" else dtypes.float64
+    target = own if own.kind == "f" else b.default_float(n)
     return b.cast(n, b.WIDE.get(target, target)), target
 
 

@@ -17,3 +17,7 @@ class InternalError(CharlError):
 
 class BackendUnavailable(CharlError):
     """A backend cannot run on this machine; the message says what is missing and how to get it."""
+
+
+class DeviceLost(CharlError):
+    """A GPU is gone, and with it what was on it; the message says why and how to go on."""

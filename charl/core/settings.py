@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 
 class Setting(NamedTuple):
-    """kind is "choice", "bool", "int" or "path". `allowed`: the choices, or (least, greatest) of an
-    int.
+    """kind is "choice", "bool", "int", "path", "text", "device", or "names" (some of the choices, by
+    comma).
+    `allowed`: the choices, or (least, greatest) of an int.
     """
 
     name: str
@@ -66,7 +68,14 @@ SETTINGS = (
         (0, 1024),
         "threads that a launch may use; 0: as many as the affinity mask and cgroup quota allow",
     ),
-    Setting("default_device", "choice", "cpu", ("cpu",), "where new arrays live"),
+    Setting("default_device", "device", "cpu", (), "where new arrays live: cpu, gpu, gpu:1, ..."),
+    Setting(
+        "gpu_fallback",
+        "choice",
+        "error",
+        ("error", "warn", "cpu"),
+        "what a GPU cannot run raises TypeError (error), or runs on the cpu, with a warning or without",
+    ),
     Setting("disk_cache", "bool", True, (), "keep compiled kernels on disk between processes"),
     Setting(
         "cache_dir", "path", "", (), "directory of that cache; empty: the user's cache directory"
@@ -134,6 +143,27 @@ SETTINGS = (
         (0, _MOST),
         "bytes of arrays that may be allocated at once; 0: no limit",
     ),
+    Setting(
+        "gpu_adapter",
+        "text",
+        "",
+        (),
+        "text in the name of the GPU that is the first one; empty: real GPUs before software ones",
+    ),
+    Setting(
+        "gpu_mask",
+        "names",
+        "",
+        ("f64", "i64", "f16", "subgroup"),
+        "features of GPUs that are left unused, as if they had them not",
+    ),
+    Setting(
+        "gpu_memory_limit",
+        "int",
+        0,
+        (0, _MOST),
+        "bytes of one GPU's memory that may be allocated at once; 0: no limit",
+    ),
 )
 BY_NAME = {s.name: s for s in SETTINGS}
 
@@ -152,6 +182,21 @@ def checked(setting: Setting, value: Any, where: str) -> object:
         if not isinstance(value, bool):
             raise TypeError(f"{where}: must be True or False, got {value!r}")
         return value
+    if setting.kind in ("text", "names", "device"):
+        if not isinstance(value, str):
+            raise TypeError(f"{where}: must be a str, got {type(value).__name__}")
+        if setting.kind == "device":
+            if not re.fullmatch(r"cpu|gpu(:\d{1,2})?", value):
+                raise ValueError(f"{where}: must be cpu, gpu, or gpu: and a number; got {value!r}")
+            return value
+        if setting.kind == "text":
+            return value
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        for name in names:
+            if name not in setting.allowed:
+                allowed = ", ".join(setting.allowed)
+                raise ValueError(f"{where}: must be some of {allowed}, by comma; got {name!r}")
+        return ",".join(names)
     if setting.kind == "path":
         try:
             value = os.fspath(value)
@@ -304,6 +349,12 @@ def markdown() -> str:
                 else f"{s.allowed[0]}...{s.allowed[1]}"
             )
         else:
-            values = {"bool": "True \\| False (1 \\| 0)", "path": "path"}[s.kind]
+            values = {
+                "bool": "True \\| False (1 \\| 0)",
+                "path": "path",
+                "text": "text",
+                "device": "cpu \\| gpu \\| gpu:N",
+                "names": ", ".join(s.allowed),
+            }[s.kind]
         lines.append(f"| `{s.name}` | `{s.env}` | {values} | `{s.default!r}` | {s.doc} |")
     return "\n".join(lines) + "\n"

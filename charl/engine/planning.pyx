@@ -45,6 +45,7 @@ cdef tuple _structure(state_t *s):
         for number in numbers:
             words.append(classes.setdefault(number, len(classes)))
         sizes.extend(numbers)
+    words.append(-s.device)
     return tuple(words), sizes
 
 
@@ -70,7 +71,10 @@ cdef Plan plan_for(state_t *s):
         bound = schedule.bind(sizes)
         if bound is None:
             raise InternalError("schedule: its own sizes do not bind", schedule)
-        programs = tuple([_program(step.kernel) for step in schedule.steps])
+        if s.device:
+            programs = tuple([step.kernel for step in schedule.steps])  # offload makes shaders for sizes
+        else:
+            programs = tuple([_program(step.kernel) for step in schedule.steps])
         known.append((schedule, programs))
     return _bound_plan(schedule, bound, programs, s.count)
 

@@ -13,15 +13,17 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from charl.core cimport infer
-from charl.engine cimport execute, lock, planning, table, walk
+from charl.engine cimport execute, lock, offload, planning, table, walk
 from charl.engine.walk cimport state_t
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.runtime.buffer cimport Buffer, buffer_new
 from charl.runtime.launch cimport Plan
 
+from charl.core.errors import DeviceLost
 from charl.core.settings import config
 from charl.engine import tiers
+from charl.engine.offload import counts as device_counts
 from charl.engine.planning import forget, kernels
 from charl.runtime.launch import counts as launch_counts
 
@@ -105,6 +107,8 @@ cdef list _realize_walk(PyObject **roots, Py_ssize_t count):
             root = roots[k]
             if (<Node>root).op == graph.CONST and (<Node>root).value is None:
                 _store_const(<Node>root)
+            if (<Node>root).device != (<Node>roots[0]).device:
+                return _by_device(roots, count)
         walk.record(s, roots, count, depth > 1)
         if s.count == 0:
             return None
@@ -112,6 +116,15 @@ cdef list _realize_walk(PyObject **roots, Py_ssize_t count):
         if plan is None:
             plan = planning.plan_for(s)
             table.remember(s.key, s.words, plan)
+        if s.device:
+            try:
+                pairs = offload.run(s, plan)
+                if pairs is not None:
+                    _on_cpu(pairs, s.device)
+            finally:
+                if depth == 1:
+                    walk.settle_walk(s)
+            return None
         if plan.in_place and plan.late_work > UNINTERRUPTED_WORK:
             updates = _updates_within(s, roots[0] if count == 1 else NULL)
             if updates is not None:
@@ -126,11 +139,31 @@ cdef list _realize_walk(PyObject **roots, Py_ssize_t count):
     return None
 
 
+cdef list _by_device(PyObject **roots, Py_ssize_t count):
+    """Realizes roots of several devices: one plan for each."""
+    cdef dict found = {}
+    cdef Py_ssize_t k
+    for k in range(count):
+        found.setdefault((<Node>roots[k]).device, []).append(<Node>roots[k])
+    for nodes in found.values():
+        realize_all(nodes)
+    return None
+
+
+cdef int _on_cpu(list pairs, int device) except -1:
+    """Nodes of a GPU get the values of their likes on the cpu, computed now."""
+    cdef Node node, like
+    realize_all([like for _, like in pairs])
+    for node, like in pairs:
+        graph.settle(node, offload.uploaded(like.value, device))
+    return 0
+
+
 cdef int _store_const(Node node) except -1:
     cdef int size = infer.ITEMSIZE[node.dtype]
     cdef Buffer buffer = buffer_new(size)
     memcpy(buffer.data, &node.bits, size)  # little-endian hosts alone are supported
-    graph.settle(node, buffer)
+    graph.settle(node, offload.uploaded(buffer, node.device) if node.device else buffer)
     graph.forget_sources(node)
     return 0
 
@@ -145,13 +178,14 @@ def flush():
     for at in range(0, len(nodes), FLUSH_AT_ONCE):
         try:
             realize_all(nodes[at : at + FLUSH_AT_ONCE])
-        except IndexError:
+        except (IndexError, TypeError, DeviceLost) as error:
             for node in nodes[at : at + FLUSH_AT_ONCE]:
                 try:
                     realize(node)
-                except IndexError:
+                except (IndexError, TypeError, DeviceLost):
                     node.thread = NULL  # told once; later flushes leave it to whoever asks for it
-            raise
+            if not isinstance(error, DeviceLost):  # other work goes on without what was on a lost GPU
+                raise
 
 
 cdef int bound_pending(Node node) except -1:
@@ -178,6 +212,7 @@ def cache_info() -> dict:
     launches, interpreted = launch_counts()
     return {
         **tiers.counts(),
+        **device_counts(),
         "plan_hits": table.hits,
         "plan_misses": table.misses,
         "structure_hits": planning.structure_hits,

@@ -22,6 +22,7 @@ ctypedef struct state_t:
     Py_ssize_t count, count_capacity, words, words_capacity, stack_capacity, slot_capacity
     int32_t nscalars
     bint updates         # whether there is an `update` Node
+    int device           # of all roots: a Node's
 
 cdef int record(state_t *s, PyObject **roots, Py_ssize_t count, bint nested) except -1
 cdef void settle_walk(state_t *s) noexcept

@@ -31,6 +31,7 @@ cdef int record(state_t *s, PyObject **roots, Py_ssize_t count, bint nested) exc
     s.count = s.words = 0
     s.nscalars = 0
     s.updates = False
+    s.device = 0
     _epoch += 1
     for k in range(count):
         node = <Node>roots[k]
@@ -40,6 +41,12 @@ cdef int record(state_t *s, PyObject **roots, Py_ssize_t count, bint nested) exc
         node = <Node>roots[k]
         if node.value is None:
             _walk(s, node)
+            s.device = node.device
+    if s.device and s.count:
+        if s.words == s.words_capacity:
+            _grow_words(s, 1)
+        s.key[s.words] = -s.device
+        s.words += 1
     node = None  # holds no reference that _donate would count
     if s.updates:
         _donate(s, nested)
@@ -223,7 +230,7 @@ cdef int _donate(state_t *s, bint nested) except -1:
             base = PyTuple_GET_ITEM(node.src, 0)
             if Py_REFCNT(base) != (<Node>base).edges or (<Node>base).wanted == _epoch:
                 continue
-            if (<Node>base).value is not None and (nested or not is_owned(<PyObject *>(<Node>base).value)):
+            if (<Node>base).value is not None and (nested or not _is_owned_by(base)):
                 continue
             if not held:
                 s.key[s.headers[i]] |= <int64_t>DONATE << 24
@@ -247,6 +254,12 @@ cdef int _donate(state_t *s, bint nested) except -1:
         free(reach)
         free(bases)
     return 0
+
+
+cdef inline bint _is_owned_by(PyObject *node) noexcept:
+    """Whether a Node's value is charl's own and no other Node's. A GPU's buffers are seen by Nodes alone."""
+    cdef PyObject *value = <PyObject *>(<Node>node).value
+    return Py_REFCNT(value) == 1 if (<Node>node).device else is_owned(value)
 
 
 cdef inline bint _stays(PyObject *node) noexcept:

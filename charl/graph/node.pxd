@@ -22,6 +22,7 @@ cdef class Node:
     cdef PyObject *newer
     cdef readonly short op
     cdef readonly signed char dtype
+    cdef readonly unsigned char device  # 0: the cpu, or anywhere for what no Tensor holds; 1 + k: gpu k
     cdef unsigned char flags
     cdef readonly int handles
     cdef int depth
@@ -33,6 +34,7 @@ cdef class Node:
 cdef int LEAF, CONST, IOTA, RESHAPE, PERMUTE, EXPAND, SLICE, SUM, PROD, MAX, MIN, ANY, ALL
 cdef int MATMUL, CUMSUM, CUMPROD, GATHER, WRAP_INDEX, UPDATE, CAST, WHERE
 
+cpdef Node put(Node node, int device)
 cdef Node new(int op, int dtype, tuple shape, tuple src)
 cdef Node new_const(int dtype, int64_t bits)
 cdef Node new_leaf(int dtype, tuple shape, object value)

@@ -134,15 +134,18 @@ def table_name(int op):
 _NAMES = list(table.OPS)
 
 
-cdef inline int _depth(tuple src) noexcept:
-    cdef int deepest = -1
+cdef inline int _inherit(Node node, tuple src) noexcept:
+    """Gives node its depth. Returns 0, or something else where a source is on a GPU."""
+    cdef int deepest = -1, devices = 0
     cdef Py_ssize_t k
     cdef Node source
     for k in range(PyTuple_GET_SIZE(src)):
         source = <Node>PyTuple_GET_ITEM(src, k)
+        devices |= source.device
         if source.depth > deepest:
             deepest = source.depth
-    return deepest + 1
+    node.depth = deepest + 1
+    return devices
 
 
 cdef Node new(int op, int dtype, tuple shape, tuple src):
@@ -152,7 +155,65 @@ cdef Node new(int op, int dtype, tuple shape, tuple src):
     node.dtype = dtype
     node.shape = shape
     node.src = src
-    node.depth = _depth(src)
+    if _inherit(node, src):
+        _gather_devices(node)
+    return node
+
+
+# Gives a Node's value on another device: move(node, device). The engine's, who knows devices.
+_move = None
+
+
+def set_mover(move):
+    """move(node, device) shall give a leaf, or a constant for a 0-d Node, with node's value on that device."""
+    global _move
+    _move = move
+
+
+cdef int _gather_devices(Node node) except -1:
+    """Puts a Node with a source on a GPU there. Sources that are free to move come along."""
+    cdef Node source
+    cdef int device = 0
+    for source in node.src:
+        if source.device and device and source.device != device:
+            raise ValueError(f"{table_name(node.op)}: arrays are on different devices, gpu {device - 1} and "
+                             f"gpu {source.device - 1}; x.to_device(...) moves one")
+        device = device or source.device
+    node.device = device
+    node.src = tuple([source if source.device else _moved(source, device, node.op) for source in node.src])
+    _inherit(node, node.src)
+    return 0
+
+
+cdef Node _moved(Node node, int device, int op):
+    """A Node of the cpu for a Node of a GPU to read. Constants and what is made of them are at home everywhere, numbers
+    go with the launch, and arrays that no Tensor holds have just come in. Raises ValueError for all others."""
+    if node.op == CONST and node.value is None:
+        return node
+    if PyTuple_GET_SIZE(node.shape) == 0:
+        return <Node>_move(node, 0) if node.value is not None or node.handles else _remade(node, device, op)
+    if node.handles:
+        raise ValueError(f"{table_name(op)}: arrays are on different devices, cpu and gpu; x.to_device(...) moves one")
+    if node.value is not None:
+        return <Node>_move(node, device)
+    return _remade(node, device, op)
+
+
+cdef Node _remade(Node node, int device, int op):
+    cdef Node made
+    cdef list sources = [source if (<Node>source).device else _moved(source, device, op) for source in node.src]
+    for k in range(len(sources)):
+        if sources[k] is not node.src[k]:
+            made = make(node.op, node.dtype, node.shape, tuple(sources), node.attrs, node.sizes, node.bits, node.site)
+            return made
+    return node
+
+
+cpdef Node put(Node node, int device):
+    """A pending Node of the cpu that its maker alone knows, on a GPU. Raises ValueError where it reads what is not."""
+    if node.op != CONST:
+        node = _remade(node, device, node.op)
+    node.device = device
     return node
 
 

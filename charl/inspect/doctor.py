@@ -20,8 +20,9 @@ import charl as ch
 
 # Drivers can hang or crash: adapters are asked for by a process of their own.
 ADAPTERS = """
-import json, wgpu
-print(json.dumps([a.summary for a in wgpu.gpu.enumerate_adapters_sync()]))
+import json
+from charl.runtime import gpu
+print(json.dumps([gpu.describe(), gpu.GET_ADAPTER]))
 """
 ADAPTER_SECONDS = 30
 # The instruction sets that charl's run-time dispatch chooses by.
@@ -68,7 +69,7 @@ def versions() -> list[tuple[str, str]]:
 
 def backends() -> list[tuple[str, str]]:
     """Each backend: what it is, or what it lacks."""
-    why = failure("llvmlite.binding")
+    wgpu, why = installed("wgpu"), failure("llvmlite.binding")
     if why is None:
         llvm = importlib.import_module("llvmlite.binding")
         number = ".".join(str(part) for part in llvm.llvm_version_info)
@@ -80,7 +81,7 @@ def backends() -> list[tuple[str, str]]:
     return [
         ("llvm", machine),
         ("interp", "ready: needs nothing"),
-        ("gpu", "not in this version yet"),
+        ("gpu", f"wgpu {wgpu}: adapters below" if wgpu else "missing: pip install wgpu"),
         ("in use", ch.config.backend),
     ]
 
@@ -142,20 +143,15 @@ def adapters() -> list[tuple[str, str]]:
             text=True,
             timeout=ADAPTER_SECONDS,
         )
-        found = json.loads(asked.stdout)
+        found, missing = json.loads(asked.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         return [("adapters", f"unknown: the driver did not answer in {ADAPTER_SECONDS} s")]
-    except ValueError:
+    except (ValueError, IndexError):
         why = (asked.stderr.strip().splitlines() or [f"exit status {asked.returncode}"])[-1]
         return [("adapters", f"unknown: wgpu failed ({why})")]
     if not found:
-        return [
-            (
-                "adapters",
-                "none; on Debian a software adapter is: apt-get install mesa-vulkan-drivers",
-            )
-        ]
-    return [("adapter", summary) for summary in found]
+        return [("adapters", f"none; {missing}")]
+    return [("adapter", text) for text in found]
 
 
 def works() -> tuple[str, bool]:

@@ -62,6 +62,7 @@ cdef class Plan:
     cdef readonly bint in_place
     cdef readonly int overwrites   # the first step that writes into a leaf's value; nsteps if none does
     cdef readonly int64_t late_work  # of the steps after that one
+    cdef public object offloaded   # what the engine keeps of a plan that runs on a GPU
     cdef void *block
     cdef int64_t tick
 

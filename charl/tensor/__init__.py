@@ -15,6 +15,7 @@ from charl.tensor.make import (
     from_capsule,
     from_numpy,
     from_numpy_owned,
+    moved,
     node_of,
     unset,
     wrap,

@@ -62,7 +62,7 @@ cdef Node stored_at(Node root, View view, object index, Node value):
         size = array.itemsize
         array = as_strided(array.reshape(-1)[view.offset :], view.shape, [stride * size for stride in view.strides])
     array[items] = new
-    return target
+    return leaves.moved(target, root.device)
 
 
 cdef object _host(object item):

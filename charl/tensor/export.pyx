@@ -30,6 +30,7 @@ ctypedef struct hold_t:  # what a Py_buffer keeps
 cdef object scalar(Node node):
     """The Python scalar of a Node of one element."""
     cdef int64_t bits = 0
+    node = leaves.on_host(node)
     memcpy(&bits, leaves.memory_of(node), infer.ITEMSIZE[node.dtype])
     return infer.bits_value(bits, node.dtype)
 
@@ -53,6 +54,7 @@ cdef int fill_buffer(object tensor, Node node, Py_buffer *view, int flags) excep
         raise BufferError(f"the buffer protocol has no format for {dtypes.ALL[node.dtype]}")
     if flags & PyBUF_F_CONTIGUOUS == PyBUF_F_CONTIGUOUS and sum([extent > 1 for extent in node.shape]) > 1:
         raise BufferError("a Tensor's memory is in C order, not in Fortran's")
+    node = leaves.on_host(node)
     view.buf = leaves.memory_of(node)
     holder = leaves.holder_of(node)
     strides = shapes.c_strides(node.shape)

@@ -11,20 +11,23 @@ from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 from libc.stdint cimport int64_t
 
 from charl.core cimport infer
+from charl.engine cimport leaves
 from charl.graph cimport node as graph
+from charl.graph.node cimport Node
 from charl.tensor cimport export, interop, operands, parts
 from charl.tensor.operands cimport (
     ABS, ADD, AND, DIVIDE, EQUAL, FLOOR_DIVIDE, GREATER, GREATER_EQUAL, INVERT, LEFT, LESS, LESS_EQUAL, MULTIPLY,
     NEGATIVE, NOT_EQUAL, OR, POSITIVE, POW, REMAINDER, RIGHT, SUBTRACT, XOR,
 )
 from charl.tensor.operators cimport assigned, binary, in_place, power, unary
-from charl.tensor.value cimport copied, current, demand, dtype_of, scalar_of, shape_of, wrapped
+from charl.tensor.value cimport copied, current, demand, dtype_of, root_of, scalar_of, shape_of, wrapped
 
 import builtins
 import sys
 import types
 
 from charl.core import dtypes
+from charl.engine import devices
 
 cdef list _DTYPES = list(dtypes.ALL)
 cdef dict _METHODS = {}
@@ -85,8 +88,8 @@ cdef class Tensor:
 
     @property
     def device(self):
-        """Where the elements live."""
-        return "cpu"
+        """Where the elements live: "cpu", "gpu", "gpu:1", ..."""
+        return devices.name(root_of(self).node.device)
 
     @property
     def T(self):
@@ -292,10 +295,13 @@ cdef class Tensor:
         return namespace
 
     def to_device(self, device, *, stream=None):
-        """This Tensor; there is one device, "cpu"."""
-        if device != "cpu":
-            raise ValueError(f"to_device: there is no device {device!r}, only 'cpu'")
-        return self
+        """This Tensor if it is there, else one with a copy of its value on a device: "cpu", "gpu", "gpu:1", ..."""
+        cdef int code = devices.code(device, "to_device")
+        cdef Node node = current(self)
+        if node.device == code:
+            return self
+        devices.check(code, dtypes.ALL[node.dtype].name, "to_device")
+        return wrapped(leaves.moved(demand(self), code))
 
     def copy(self):
         """A Tensor of its own with the same value; nothing is copied until one of the two is written."""

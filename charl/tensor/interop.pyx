@@ -7,7 +7,7 @@ from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t
 
 from charl.core cimport infer
-from charl.engine.leaves cimport holder_of, leaf_again, leaf_borrow, leaf_copy, memory_of
+from charl.engine.leaves cimport holder_of, leaf_again, leaf_borrow, leaf_copy, memory_of, on_host
 from charl.graph.node cimport Node
 
 from charl.core import dtypes
@@ -64,12 +64,15 @@ cdef cnp.ndarray _over(Node node, int flags):
     cdef cnp.npy_intp dims[64]
     cdef tuple shape = node.shape
     cdef int k, ndim = len(shape)
-    cdef void *data = memory_of(node)
-    cdef object holder = holder_of(node)
+    cdef void *data
+    cdef object holder
     cdef cnp.dtype descr = descr_of(node.dtype)
     cdef cnp.ndarray array
     if ndim > 64:
         raise ValueError(f"numpy: {ndim} dimensions, NumPy has at most 64")
+    node = on_host(node)
+    data = memory_of(node)
+    holder = holder_of(node)
     for k in range(ndim):
         dims[k] = shape[k]
     Py_INCREF(descr)

@@ -2,6 +2,7 @@
 """What the api builds on: Tensors from Nodes, numbers, ndarrays and element-wise ops; realizing many at once."""
 
 from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
 
 from charl.core cimport infer
 from charl.engine cimport leaves
@@ -86,6 +87,13 @@ def as_tensor(value):
     return wrapped(interop.from_ndarray(array, True))
 
 
+def moved(Node node not None, int device):
+    """A Node with node's value on a device, by its code; moved there now if it is elsewhere."""
+    if node.device == device:
+        return node
+    return leaves.moved(node, device)
+
+
 def from_numpy(array, copy=True):
     """A Tensor with an ndarray's elements: copied, or borrowed (copy False; None: if the array is read-only).
 
@@ -115,9 +123,13 @@ def from_capsule(producer, copy):
     return from_numpy(array, bool(copy))
 
 
-def unset(dtype, tuple shape):
-    """A leaf Node of a DType whose elements hold anything: the base of updates that write them all."""
-    return leaves.leaf_copy(dtype.code, shape, NULL, infer.size_of(shape) * dtype.itemsize)
+def unset(dtype, tuple shape, int device=0):
+    """A leaf Node of a DType, on a device by its code, whose elements hold anything: the base of updates that write
+    them all."""
+    cdef int64_t nbytes = infer.size_of(shape) * dtype.itemsize
+    if device:
+        return leaves.leaf_unset(dtype.code, shape, nbytes, device)
+    return leaves.leaf_copy(dtype.code, shape, NULL, nbytes)
 
 
 cdef object _evaluate(object module, PyObject **tensors, Py_ssize_t count):

@@ -12,6 +12,7 @@ cdef Node as_node(object value)
 cdef Node zeros(int dtype, tuple shape)
 cdef Node cast(Node node, int dtype)
 cdef bint is_compare(int op) noexcept
+cdef int narrowed(int dtype, Node node) except -1
 cdef Node general(int op, tuple args)
 cdef Node power(object base, object exponent)
 cdef Node stored(object value, int dtype)

@@ -14,6 +14,7 @@ from charl.tensor cimport interop
 import numpy
 
 from charl.core import dtypes, shapes
+from charl.engine.devices import lacks
 from charl.ops.table import OPS
 
 NAMES = {row.code: row.name for row in OPS.values() if row.group == "elementwise"}
@@ -112,6 +113,11 @@ cdef bint is_compare(int op) noexcept:
     )
 
 
+cdef int narrowed(int dtype, Node node) except -1:
+    """dtype as the outcome of a rule and not of an operand's: float32 for float64 on a device that has none."""
+    return infer.F32 if dtype == infer.F64 and lacks(node.device, "float64") else dtype
+
+
 cdef Node general(int op, tuple args):
     """An elementwise Node on any operands, promoted as in NumPy 2; None where an operand is none.
 
@@ -121,7 +127,8 @@ cdef Node general(int op, tuple args):
     cdef Py_ssize_t k, count = len(args)
     cdef list nodes = [None] * count
     cdef tuple shape = _EMPTY
-    cdef Node node, condition = None
+    cdef Node node, condition = None, there = None
+    cdef bint has_double = False
     for k in range(count):
         value = args[k]
         kind = 0 if type(value) is Node else infer.weak_kind(value)  # asking costs 30 ns for what is no number
@@ -139,9 +146,16 @@ cdef Node general(int op, tuple args):
             condition = node
         else:
             dtype = node.dtype if dtype < 0 else infer.PROMOTE[dtype][node.dtype]
+            has_double |= node.dtype == infer.F64
+        if node.device:
+            there = node
     if weak or dtype < 0:
         dtype = infer.with_weak(dtype, weak)
+    if there is not None and dtype == infer.F64 and not has_double:
+        dtype = narrowed(dtype, there)
     operand = infer.operand_dtype(op, dtype)
+    if there is not None and operand != dtype:
+        dtype = operand = narrowed(operand, there)
     result = infer.RESULT[op][dtype]
     if operand != dtype and not weak:  # int8 and uint8 both become float16, though together they are int16
         operand = -1

@@ -64,6 +64,8 @@ cdef Node unary_node(int op, Tensor tensor):
     cdef Node node = current(tensor)
     cdef int dtype = node.dtype
     if infer.OPERAND[op][dtype] != dtype:
+        if node.device:
+            dtype = operands.narrowed(infer.operand_dtype(op, dtype), node)
         node = operands.cast(node, infer.operand_dtype(op, dtype))
     return graph.new(op, infer.RESULT[op][dtype], node.shape, (node,))
 

@@ -144,7 +144,7 @@ cdef Tensor _element(Tensor tensor, tuple sizes):
     cdef Py_ssize_t k, n = PyTuple_GET_SIZE(shape)
     cdef int64_t at = 0, bits = 0
     cdef int size = infer.ITEMSIZE[node.dtype]
-    if node.value is not None and node.depth < graph.BORROWED:
+    if node.value is not None and node.depth < graph.BORROWED and node.device == 0:
         for k in range(n):
             at = at * <int64_t>shape[k] + <int64_t>sizes[k]
         memcpy(&bits, <char *>leaves.memory_of(node) + at * size, size)

@@ -8,6 +8,7 @@ demand, and the two ways of a write.
 from cpython.object cimport PyObject
 
 from charl.core cimport infer
+from charl.engine cimport leaves
 from charl.engine cimport realize as engine
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
@@ -15,6 +16,8 @@ from charl.tensor cimport export, views
 from charl.tensor.handle cimport Tensor
 from charl.tensor.operands cimport POSITIVE
 from charl.tensor.views cimport View
+
+from charl.engine.devices import name as device_name
 
 
 cdef Tensor wrapped(Node node):
@@ -54,8 +57,10 @@ cdef int keep(Tensor tensor, Node node) except -1:
 
 
 cdef int replace(Tensor root, Node node) except -1:
-    """A write: root, and so its views, now show node."""
+    """A write: root, and so its views, now show node, which stays on root's device."""
     cdef Node old = root.node
+    if node.device != old.device:
+        node = _beside(node, old)
     graph.acquire(node)
     root.node = node
     root.version += 1
@@ -64,6 +69,18 @@ cdef int replace(Tensor root, Node node) except -1:
     if node.depth > engine.PENDING_LIMIT or graph.PRESSURE:
         engine.bound_pending(node)
     return 0
+
+
+cdef Node _beside(Node node, Node old):
+    """A value to be stored on the device of old, as an operand of it would be. Raises ValueError."""
+    if node.device == 0 and not node.shape:
+        return graph.put(graph.make(graph.EXPAND, node.dtype, (), (node,)), old.device)
+    if node.device == 0 and node.handles == 0:
+        return leaves.moved(node, old.device)
+    raise ValueError(
+        f"setitem: the value is on {device_name(node.device)}, the array on {device_name(old.device)}; "
+        "x.to_device(...) moves one"
+    )
 
 
 cdef int check_writable(Tensor tensor) except -1:

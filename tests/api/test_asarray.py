@@ -132,4 +132,4 @@ def test_dlpack():
     back += 1
     assert t.tolist() == [1, 2, 3, 4, 5]
     with pytest.raises(ValueError, match="device"):
-        ch.from_dlpack(a, device="gpu")
+        ch.from_dlpack(a, device="tpu")

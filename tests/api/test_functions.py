@@ -393,7 +393,7 @@ def test_save_and_load(tmp_path):
         (TypeError, "take", lambda x: ch.take(x, ch.ones(2), axis=0)),
         (ValueError, "broadcast_to", lambda x: ch.broadcast_to(x, (2, 4))),
         (ValueError, "tril", lambda x: ch.tril(ch.ones(3))),
-        (ValueError, "device", lambda x: ch.zeros(2, device="gpu")),
+        (ValueError, "device", lambda x: ch.zeros(2, device="tpu")),
         (ValueError, "negative", lambda x: ch.zeros(-1)),
         (TypeError, "shape", lambda x: ch.zeros(2.5)),
         (ValueError, "step", lambda x: ch.arange(1, 2, 0)),

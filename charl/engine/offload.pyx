@@ -1,0 +1,332 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+"""Running a plan on a GPU: shaders of its kernels, one submit, then the values of its Nodes.
+
+A Node's value is there a DeviceBuffer. All launches of a plan go to the device at once, with their parameters in one
+buffer. Kernels that check indices report into another one, which is read before values are committed, and before a
+launch that overwrites a value in place. What a device cannot run raises TypeError, or runs on the cpu where the
+setting gpu_fallback says so.
+"""
+
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.string cimport memcpy
+
+from charl.core cimport infer
+from charl.engine.walk cimport OUT, state_t
+from charl.graph cimport node as graph
+from charl.graph.node cimport Node
+from charl.runtime cimport launch
+from charl.runtime.buffer cimport Buffer, buffer_new
+from charl.runtime.launch cimport Plan, slot_t, step_t
+
+import warnings
+from collections import OrderedDict
+
+from charl import codegen, runtime
+from charl.core.lazy import loaded
+from charl.core.settings import config
+from charl.engine import tiers
+
+cdef object _programs = OrderedDict()  # by kernel text and features
+cdef enum:
+    ERROR_BYTES = 256  # a kernel's part of the error buffer: an offset that every device takes
+    LANES = 256        # invocations that share a row
+    SHORT_LANES = 32   # and one of up to
+    SHORT_ROW = 128    # elements
+
+
+class Shaded:
+    """A kernel's shader for a device's features, or in `refusal` why there is none."""
+
+    def __init__(self, kernel, caps, lanes):
+        self.text = str(kernel)
+        self.shader = self.refusal = None
+        try:
+            self.shader = codegen.wgsl.emit(kernel, codegen.wgsl.Features(*caps), lanes)
+        except codegen.wgsl.Unsupported as error:
+            self.refusal = error
+
+
+cdef object _program(kernel, caps, int lanes):
+    """The Shaded of a kernel."""
+    key = str(kernel), caps, lanes
+    found = _programs.get(key)
+    if found is None:
+        found = _programs[key] = Shaded(kernel, caps, lanes)
+        if found.shader is not None and (config.debug >= 4 or config.dump):
+            tiers.show(found.shader.text)
+    _programs.move_to_end(key)
+    while len(_programs) > config.kernel_cache:
+        _programs.popitem(last=False)
+    return found
+
+
+class Prepared:
+    """What a plan keeps between its runs on one device."""
+
+    def __init__(self, device, plan, steps, params, size, errors):
+        self.device = device
+        self.steps = steps        # (pipeline, params' Part, workgroups, bindings, scratch bytes), None if nothing to do
+        self.params = params      # a bytearray
+        self.buffer = device.allocate(max(size, 4))
+        self.sent = None          # the bytes that buffer holds
+        self.errors = errors      # steps that check indices
+
+
+cdef int _lanes(kernel, step_t *step) except -1:
+    """Invocations that share a row: fewer for short rows. It depends on sizes alone, as a sum's order does."""
+    extent = getattr(getattr(kernel, "inner", None), "extent", 0)
+    cdef int64_t size = extent if isinstance(extent, int) else step.params[extent.k]
+    return SHORT_LANES if 0 < size <= SHORT_ROW else LANES
+
+
+cdef object _prepare(Plan plan, object device, list programs):
+    """The Prepared of a plan: pipelines made, places of the parameters known."""
+    cdef Py_ssize_t k, j, count
+    cdef step_t *step
+    cdef int64_t align = max(<int64_t>device.alignment, 8), size = 0
+    cdef list steps = [], places = [], errors = []
+    for k in range(plan.nsteps):
+        step = &plan.steps[k]
+        count = _params_count(plan, k)
+        places.append(size)
+        size = (size + 8 + 8 * count + align - 1) // align * align
+    params = bytearray(size)
+    prepared = Prepared(device, plan, steps, params, size, errors)
+    for k in range(plan.nsteps):
+        step = &plan.steps[k]
+        shader = programs[k].shader
+        count = _params_count(plan, k)
+        if step.units == 0:
+            steps.append(None)
+            continue
+        values = [step.params[j] for j in range(count)]
+        groups = shader.groups(values)
+        if groups == 0:
+            steps.append(None)
+            continue
+        head = groups.to_bytes(8, "little")
+        params[places[k] : places[k] + 8] = head
+        memcpy(PyByteArray_AS_STRING(params) + <Py_ssize_t>places[k] + 8, step.params, 8 * count)
+        part = runtime.device.Part(prepared.buffer, places[k], 8 + 8 * count)
+        bindings = [_binding(name) for name in shader.bindings]
+        if "error" in shader.bindings:
+            errors.append(k)
+        try:
+            pipeline = device.pipeline(shader.text)
+        except Exception as error:
+            error.add_note(f"kernel:\n{programs[k].text}")
+            raise
+        steps.append((pipeline, part, groups, bindings, shader.scratch_bytes(values), places[k]))
+    return prepared
+
+
+cdef Py_ssize_t _params_count(Plan plan, Py_ssize_t k) noexcept:
+    """Parameters of a step: they lie right before its buffers."""
+    return <int64_t *>plan.steps[k].buffers - plan.steps[k].params
+
+
+cdef int _binding(str name) except -10:
+    """An argument's number; -1 params, -2 scratch, -3 error."""
+    return {"params": -1, "scratch": -2, "error": -3}[name] if name[0] != "a" else int(name[1:])
+
+
+cdef list run(state_t *s, Plan plan):
+    """Gives the plan's Nodes their values. Returns None, or pairs (Node, Node on the cpu to be computed instead)."""
+    cdef Py_ssize_t k, j, at
+    cdef step_t *step
+    cdef slot_t *slot
+    cdef Node node
+    cdef list memory = [None] * plan.nslots, work = [], failing = [], bound
+    cdef char *params
+    cdef int64_t scalar
+    device = runtime.gpu.device(s.device - 1)
+    prepared = plan.offloaded
+    if prepared is None or prepared.device is not device:
+        plan.offloaded = None
+        programs = [_program(plan.programs[k], device.caps, _lanes(plan.programs[k], &plan.steps[k]))
+                    for k in range(plan.nsteps)]  # fmt: skip
+        for k in range(plan.nsteps):
+            if programs[k].refusal is not None and plan.steps[k].units:
+                return _refused(s, programs[k].refusal)
+        prepared = plan.offloaded = _prepare(plan, device, programs)
+    params = PyByteArray_AS_STRING(prepared.params)
+    for k in range(plan.nsteps):
+        step = &plan.steps[k]
+        if step.npatches and prepared.steps[k] is not None:
+            at = prepared.steps[k][5]
+            for j in range(step.npatches):
+                scalar = s.scalars[step.patches[2 * j + 1]]
+                memcpy(params + at + 8 + 8 * step.patches[2 * j], &scalar, 8)
+    if prepared.sent != prepared.params:
+        device.upload(prepared.buffer, prepared.params)
+        prepared.sent = bytes(prepared.params)
+    errors = None
+    if prepared.errors:
+        errors = device.allocate(ERROR_BYTES * plan.nsteps)
+        device.upload(errors, bytes(ERROR_BYTES * plan.nsteps))
+    for k in range(plan.nslots):
+        slot = &plan.slots[k]
+        if slot.kind == launch.SLOT_LEAF:
+            node = <Node>s.order[slot.node]
+            memory[k] = node.value if node.device else uploaded(node.value, s.device)
+    for k in range(plan.nsteps):
+        step = &plan.steps[k]
+        for j in range(step.first_alloc, step.last_alloc):
+            memory[plan.events[j]] = device.allocate(plan.slots[plan.events[j]].nbytes)
+        if prepared.steps[k] is not None:
+            if k >= plan.overwrites and failing:
+                device.submit(work)
+                work = []
+                _check(s, plan, device, errors, failing)
+                failing = []
+            pipeline, part, groups, bindings, scratch, _ = prepared.steps[k]
+            bound = []
+            for j in bindings:
+                if j >= 0:
+                    bound.append(memory[step.slots[j]])
+                elif j == -1:
+                    bound.append(part)
+                elif j == -2:
+                    bound.append(device.allocate(max(scratch, 4)))
+                else:
+                    bound.append(runtime.device.Part(errors, ERROR_BYTES * k, 16))
+                    failing.append(k)
+            _part_ways(device, work, bound, bindings, pipeline)
+            work.append(runtime.device.Dispatch(pipeline, tuple(bound), groups))
+        for j in range(step.first_free, step.last_free):
+            memory[plan.events[j]] = None
+    if config.debug:
+        for kernel, launched in zip(plan.programs, prepared.steps):
+            tiers.show(f"dispatch {launched[2] if launched else 0} workgroups on {device.name}\n{kernel}")
+    if work:
+        device.submit(work)
+    if failing:
+        _check(s, plan, device, errors, failing)
+    for k in range(plan.nsteps):
+        step = &plan.steps[k]
+        for j in range(step.first_commit, step.last_commit):
+            _commit(s, plan, plan.events[j], memory)
+    for k in plan.unwritten:
+        slot = &plan.slots[k]
+        if memory[slot.root] is None:
+            memory[slot.root] = device.allocate(slot.nbytes)
+        _commit(s, plan, k, memory)
+    return None
+
+
+cdef int _commit(state_t *s, Plan plan, int at, list memory) except -1:
+    """A Node gets its value. Numbers of the cpu that came along stay pending: they are not at home on the device."""
+    cdef Node node = <Node>s.order[plan.slots[at].node]
+    if node.device:
+        graph.settle(node, memory[plan.slots[at].root])
+    return 0
+
+
+cdef int _part_ways(object device, list work, list bound, list bindings, object pipeline) except -1:
+    """A buffer that a kernel writes must not be bound a second time: what it reads is a copy."""
+    cdef Py_ssize_t k, j
+    for k in range(len(bound)):
+        if bindings[k] < 0:
+            continue
+        for j in range(len(bound)):
+            if j != k and bindings[j] >= 0 and bound[j] is bound[k] and not pipeline.writes[k] and pipeline.writes[j]:
+                copy = device.allocate(bound[k].nbytes)
+                work.append(runtime.device.Copy(bound[k], copy))
+                bound[k] = copy
+                break
+    return 0
+
+
+cdef int _check(state_t *s, Plan plan, object device, object errors, list failing) except -1:
+    """Reads what kernels report of indices. Raises IndexError."""
+    cdef Buffer found = buffer_new(ERROR_BYTES * plan.nsteps)
+    cdef uint32_t *words
+    cdef Node node
+    device.read(errors, _bytes_of(found))
+    for k in failing:
+        words = <uint32_t *>found.data + ERROR_BYTES // 4 * <Py_ssize_t>k
+        if words[0]:
+            node = <Node>s.order[plan.sites[k][words[1]]]
+            where = f" (indexed at {node.site})" if node.site else ""
+            raise IndexError(
+                f"index {<int32_t>words[2]} is out of bounds for axis with size {words[3]}{where}"
+            )
+    return 0
+
+
+# What a device cannot run
+
+
+cdef list _refused(state_t *s, object refusal):
+    """As the setting gpu_fallback says. The remedy is for the user to choose."""
+    cdef str device = runtime.gpu.device(s.device - 1).name
+    cdef str what = f"{device} cannot run this: {refusal.what}"
+    if config.gpu_fallback == "error":
+        raise TypeError(
+            f"{what}; use another dtype, x.to_device('cpu'), or charl.config.gpu_fallback = 'cpu'"
+        )
+    if config.gpu_fallback == "warn":
+        warnings.warn(f"{what}; it runs on the cpu", RuntimeWarning, stacklevel=2)
+    return _on_cpu(s)
+
+
+cdef list _on_cpu(state_t *s):
+    """The walk's Nodes once more, on the cpu: pairs (Node, its like) of those that shall be stored."""
+    cdef Py_ssize_t i
+    cdef Node node, made
+    cdef dict like = {}
+    cdef list pairs = []
+    cdef Buffer buffer
+    for i in range(s.count):
+        node = <Node>s.order[i]
+        if node.value is not None:
+            if node.device:
+                buffer = buffer_new(infer.size_of(node.shape) * infer.ITEMSIZE[node.dtype])
+                read(node.value, buffer)
+                made = graph.new_leaf(node.dtype, node.shape, buffer)
+            else:
+                made = node
+        else:
+            sources = tuple([like[id(source)] for source in node.src])
+            made = graph.make(
+                node.op, node.dtype, node.shape, sources, node.attrs, node.sizes, node.bits, node.site
+            )
+        like[id(node)] = made
+        if node.value is None and (s.key[s.headers[i]] >> 24) & OUT and node.op != graph.CONST:
+            pairs.append((node, made))
+    return pairs
+
+
+# Transfers
+
+
+cdef object _bytes_of(Buffer buffer):
+    return <unsigned char[:buffer.nbytes]>buffer.data if buffer.nbytes else bytearray()
+
+
+cdef object allocated(int64_t nbytes, int device):
+    """A DeviceBuffer, its memory unset."""
+    return runtime.gpu.device(device - 1).allocate(nbytes)
+
+
+cdef object uploaded(Buffer buffer, int device):
+    """A DeviceBuffer with a copy of a Buffer's bytes."""
+    there = runtime.gpu.device(device - 1)
+    made = there.allocate(buffer.nbytes)
+    there.upload(made, _bytes_of(buffer))
+    return made
+
+
+cdef int read(object value, Buffer into) except -1:
+    """Copies a DeviceBuffer's bytes, once they are there."""
+    if into.nbytes:
+        value.device.read(value, _bytes_of(into))
+    return 0
+
+
+def counts() -> dict:
+    """dispatches, submits, bytes_up, bytes_down of this process."""
+    if loaded("charl.runtime.gpu"):
+        return runtime.gpu.counters()
+    return {"dispatches": 0, "submits": 0, "bytes_up": 0, "bytes_down": 0}

@@ -1,0 +1,395 @@
+"""An opened GPU: its memory, its pipelines, its queue. Made by runtime.gpu, which hands it wgpu.
+
+    buffer = device.allocate(nbytes)            pooled; its memory is used again once it is dropped
+    device.upload(buffer, data)                 copies data and returns at once
+    pipeline = device.pipeline(text)            a WGSL module with the entry point "main"; kept
+    device.submit([Dispatch(...), Copy(...)])   one encoder, one submit
+    device.read(buffer, into)                   waits for the work so far
+
+Work is done in the order of the calls. All calls of the driver are made under one lock, so threads
+may call at will; a dropped buffer only joins a queue, since destructors run anywhere. A failure of
+the driver becomes MemoryError, DeviceLost, or InternalError with the text of the kernel.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from charl.core.errors import DeviceLost, InternalError
+from charl.runtime.devicepool import DevicePool, Raw
+
+PIPELINES = 1024  # kept, least recently used dropped first
+BIND_GROUPS = 4096
+GROUPS = 65535  # workgroups in a dimension; more are folded into the second one
+READ_CHUNK = 16 << 20  # bytes of a staging buffer
+UPLOAD_CHUNK = 32 << 20  # the driver holds a copy of what is uploaded until it has been submitted
+AHEAD = 64, 4  # submits between marks, and marks that may be outstanding
+
+_BINDING = re.compile(r"@binding\((\d+)\)\s*var<storage(?:,\s*(read_write|read))?>")
+
+
+class Caps(NamedTuple):
+    """What an emitter may use, in the order of codegen.wgsl.Features."""
+
+    f64: bool
+    i64: bool
+    f16: bool
+    subgroup: bool
+    max_workgroup: int
+    max_storage_buffers: int
+    workgroup_memory: int
+
+
+class DeviceBuffer:
+    """nbytes of a device's memory, which go back to its pool with the last reference."""
+
+    __slots__ = ("__weakref__", "device", "nbytes", "raw")
+
+    def __init__(self, device: Device, raw: Raw, nbytes: int):
+        self.device, self.raw, self.nbytes = device, raw, nbytes
+
+    def __del__(self):
+        self.device.pool.freed.append(self.raw)
+
+    def __repr__(self) -> str:
+        return f"<DeviceBuffer {self.nbytes} bytes on {self.device.name}>"
+
+
+class Part(NamedTuple):
+    """A part of a buffer, as a binding; offset is a multiple of `Device.alignment`."""
+
+    buffer: DeviceBuffer
+    offset: int
+    nbytes: int
+
+
+class Pipeline(NamedTuple):
+    """A compiled kernel. number: names it among this device's pipelines; writes: whether it writes
+    binding k.
+    """
+
+    number: int
+    compute: Any
+    layout: Any
+    text: str
+    writes: tuple[bool, ...]
+
+
+class Dispatch(NamedTuple):
+    """Runs a pipeline in `groups` workgroups; buffers stand binding by binding."""
+
+    pipeline: Pipeline
+    buffers: tuple[DeviceBuffer | Part, ...]
+    groups: int
+
+
+class Copy(NamedTuple):
+    """Copies all of a buffer to the beginning of another one."""
+
+    source: DeviceBuffer
+    target: DeviceBuffer
+
+
+class Device:
+    """One adapter, opened. `closed` says why it cannot be used any more, or is empty."""
+
+    def __init__(self, wgpu: Any, raw: Any, name: str, caps: Caps, memory_limit: int = 0):
+        self.name, self.caps, self.raw = name, caps, raw
+        self.closed = ""
+        self.lock = threading.RLock()
+        self.counters = {"dispatches": 0, "submits": 0, "bytes_up": 0, "bytes_down": 0}
+        self.alignment = raw.limits["min-storage-buffer-offset-alignment"]
+        self.max_binding = min(
+            raw.limits["max-storage-buffer-binding-size"], raw.limits["max-buffer-size"]
+        )
+        self.pool = DevicePool(self._create, self._forget, raw.limits["max-buffer-size"])
+        self.pool.limit = memory_limit
+        self._wgpu = wgpu
+        self._pipelines: collections.OrderedDict[str, Pipeline] = collections.OrderedDict()
+        self._groups: collections.OrderedDict[tuple, Any] = collections.OrderedDict()
+        self._made = 0
+        self._staging: list[Any] = []
+        self._marks: collections.deque = collections.deque()
+        self._unmarked = 0
+
+    # -- failures ----------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _calling(self, what: str, text: str = "") -> Iterator[None]:
+        """A call of the driver: under the lock, its errors turned into charl's."""
+        with self.lock:
+            if self.closed:
+                raise DeviceLost(f"{what}: {self.closed}")
+            try:
+                yield
+            except (DeviceLost, InternalError):
+                raise
+            except self._wgpu.GPUOutOfMemoryError as error:
+                raise MemoryError(f"{what}: out of memory of {self.name}: {error}") from None
+            except (self._wgpu.GPUError, RuntimeError) as error:
+                if _says_lost(str(error)):
+                    self.closed = (
+                        f"{self.name} was lost ({_first_line(error)}); what was on it is gone; "
+                        "charl.gpu.reset() opens it again"
+                    )
+                    raise DeviceLost(f"{what}: {self.closed}") from None
+                raise InternalError(f"{what} on {self.name}: {error}", text or None) from None
+
+    def close(self, why: str) -> None:
+        """Gives the device up: every later call raises DeviceLost, which says why."""
+        with self.lock:
+            if not self.closed:
+                self.closed = why
+                self._groups.clear()
+                self._pipelines.clear()
+                self._staging.clear()
+                self._marks.clear()
+                self.raw.destroy()
+
+    # -- memory ------------------------------------------------------------------------------------
+
+    def _create(self, nbytes: int) -> Any:
+        usage = self._wgpu.BufferUsage
+        return self.raw.create_buffer(
+            size=nbytes, usage=usage.STORAGE | usage.COPY_SRC | usage.COPY_DST
+        )
+
+    def _forget(self) -> None:
+        """Buffers are about to be destroyed: bind groups must not hold them."""
+        self._groups.clear()
+
+    def allocate(self, nbytes: int) -> DeviceBuffer:
+        """A buffer, its contents unspecified. Raises MemoryError, which says how much is in use."""
+        with self._calling("allocate"):
+            return DeviceBuffer(self, self.pool.take(nbytes), nbytes)
+
+    def trim(self) -> None:
+        """Gives memory that is only kept for later back to the driver."""
+        with self._calling("trim"):
+            self.pool.trim()
+
+    def memory_stats(self) -> dict[str, int]:
+        """Bytes in use, kept for later, and most that were in use; the number of live buffers."""
+        return self.pool.stats()
+
+    # -- transfers ---------------------------------------------------------------------------------
+
+    def upload(self, buffer: DeviceBuffer, data: Any, offset: int = 0) -> None:
+        """Copies a C-contiguous object's bytes into a buffer. The object may change afterwards."""
+        view = memoryview(data).cast("B")
+        nbytes = view.nbytes
+        if not nbytes:
+            return
+        with self._calling("upload"):
+            raw, queue = self._raw(buffer), self.raw.queue
+            whole = nbytes & ~3
+            for start in range(0, whole, UPLOAD_CHUNK):
+                part = view[start : min(start + UPLOAD_CHUNK, whole)]
+                queue.write_buffer(raw, offset + start, part)
+                if whole > UPLOAD_CHUNK:
+                    queue.submit([])  # lets the driver go on, and drop its copy
+            if nbytes > whole:  # copies are of whole words
+                tail = bytes(view[whole:]).ljust(4, b"\0")
+                queue.write_buffer(raw, offset + whole, tail)
+            self.counters["bytes_up"] += nbytes
+
+    def read(self, buffer: DeviceBuffer, into: Any, offset: int = 0) -> None:
+        """Copies a buffer's first bytes into a writable C-contiguous object. Waits for them."""
+        view = memoryview(into).cast("B")
+        with self._calling("read"):
+            waiting: collections.deque = collections.deque()
+            for start in range(0, view.nbytes, READ_CHUNK):
+                size = min(READ_CHUNK, view.nbytes - start)
+                waiting.append((self._start_read(buffer, offset + start, size), start, size))
+                if len(waiting) == 2:  # one is copied out while the other is being filled
+                    self._finish_read(view, *waiting.popleft())
+            while waiting:
+                self._finish_read(view, *waiting.popleft())
+            self.counters["bytes_down"] += view.nbytes
+
+    def _start_read(self, buffer: DeviceBuffer, offset: int, size: int) -> Any:
+        words = (size + 3) & ~3
+        staging = self._take_staging(words)
+        encoder = self.raw.create_command_encoder()
+        encoder.copy_buffer_to_buffer(self._raw(buffer), offset, staging, 0, words)
+        self.raw.queue.submit([encoder.finish()])
+        return staging
+
+    def _finish_read(self, view: memoryview, staging: Any, start: int, size: int) -> None:
+        staging.map_sync(self._wgpu.MapMode.READ, 0, (size + 3) & ~3)
+        try:
+            found = staging.read_mapped(0, (size + 3) & ~3, copy=False)
+            view[start : start + size] = found[:size]
+        finally:
+            staging.unmap()
+        self._staging.append(staging)
+
+    def _take_staging(self, nbytes: int) -> Any:
+        """A buffer to read through: the smallest one at hand, or a new one."""
+        fitting = [s for s in self._staging if s.size >= nbytes]
+        if fitting:
+            found = min(fitting, key=lambda s: s.size)
+            self._staging.remove(found)
+            return found
+        if len(self._staging) >= 4:
+            self._staging.remove(min(self._staging, key=lambda s: s.size))
+        usage = self._wgpu.BufferUsage
+        size = max(4096, 1 << (nbytes - 1).bit_length())
+        return self.raw.create_buffer(size=size, usage=usage.COPY_DST | usage.MAP_READ)
+
+    def _raw(self, buffer: DeviceBuffer) -> Any:
+        if buffer.device is not self:
+            raise DeviceLost(
+                buffer.device.closed or f"a buffer of {buffer.device.name} is elsewhere"
+            )
+        return buffer.raw.handle
+
+    # -- kernels -----------------------------------------------------------------------------------
+
+    def pipeline(self, text: str) -> Pipeline:
+        """The compiled kernel of a WGSL module. Raises InternalError with the text if it is wrong."""
+        found = self._pipelines.get(text)
+        if found is not None:
+            self._pipelines.move_to_end(text)
+            return found
+        with self._calling("pipeline", text):
+            modes = {int(k): mode for k, mode in _BINDING.findall(text)}
+            layout = self.raw.create_bind_group_layout(
+                entries=[
+                    {
+                        "binding": k,
+                        "visibility": self._wgpu.ShaderStage.COMPUTE,
+                        "buffer": {
+                            "type": "storage" if mode == "read_write" else "read-only-storage"
+                        },
+                    }
+                    for k, mode in sorted(modes.items())
+                ]
+            )
+            module = self.raw.create_shader_module(code=text)
+            compute = self.raw.create_compute_pipeline(
+                layout=self.raw.create_pipeline_layout(bind_group_layouts=[layout]),
+                compute={"module": module, "entry_point": "main"},
+            )
+            self._made += 1
+            writes = tuple(mode == "read_write" for _, mode in sorted(modes.items()))
+            found = self._pipelines[text] = Pipeline(self._made, compute, layout, text, writes)
+            while len(self._pipelines) > PIPELINES:
+                self._pipelines.popitem(last=False)
+            return found
+
+    def _bind_group(self, dispatch: Dispatch) -> Any:
+        places = []
+        for item in dispatch.buffers:
+            if type(item) is Part:
+                places.append((item.buffer.raw.number, item.offset, item.nbytes))
+            else:
+                assert isinstance(item, DeviceBuffer)
+                size = item.raw.nbytes
+                if size > self.max_binding:
+                    size = (item.nbytes + 3) & ~3
+                places.append((item.raw.number, 0, size))
+        key = (dispatch.pipeline.number, *places)
+        found = self._groups.get(key)
+        if found is not None:
+            self._groups.move_to_end(key)
+            return found
+        entries = []
+        for k, ((_, offset, size), item) in enumerate(zip(places, dispatch.buffers)):
+            if size > self.max_binding:
+                raise MemoryError(
+                    f"{self.name} binds at most {self.max_binding} bytes to a kernel, "
+                    f"and an array has {size}"
+                )
+            raw = self._raw(item.buffer if isinstance(item, Part) else item)
+            entries.append(
+                {"binding": k, "resource": {"buffer": raw, "offset": offset, "size": size}}
+            )
+        found = self.raw.create_bind_group(layout=dispatch.pipeline.layout, entries=entries)
+        self._groups[key] = found
+        while len(self._groups) > BIND_GROUPS:
+            self._groups.popitem(last=False)
+        return found
+
+    def submit(self, work: Sequence[Dispatch | Copy]) -> None:
+        """Encodes all of the work, in order, and submits it at once."""
+        text = ""
+        with self._calling("submit", text):
+            encoder = self.raw.create_command_encoder()
+            run = None
+            count = 0
+            for item in work:
+                if isinstance(item, Copy):
+                    if run is not None:
+                        run.end()
+                        run = None
+                    nbytes = (min(item.source.nbytes, item.target.nbytes) + 3) & ~3
+                    encoder.copy_buffer_to_buffer(
+                        self._raw(item.source), 0, self._raw(item.target), 0, nbytes
+                    )
+                    continue
+                group = self._bind_group(item)
+                if run is None:
+                    run = encoder.begin_compute_pass()
+                run.set_pipeline(item.pipeline.compute)
+                run.set_bind_group(0, group)
+                run.dispatch_workgroups(*fold(item.groups))
+                count += 1
+            if run is not None:
+                run.end()
+            self.raw.queue.submit([encoder.finish()])
+            self.counters["submits"] += 1
+            self.counters["dispatches"] += count
+            self._bound_queue()
+
+    def _bound_queue(self) -> None:
+        """The caller may run ahead of the device by so many submits, so that memory stays flat."""
+        self._unmarked += 1
+        if self._unmarked == AHEAD[0]:
+            self._unmarked = 0
+            self._marks.append(self._mark())
+            if len(self._marks) > AHEAD[1]:
+                self._reach(*self._marks.popleft())
+
+    def _mark(self) -> tuple[Any, Any]:
+        """(staging buffer, promise) of something small that is done once all work so far is done."""
+        staging = self._take_staging(4)
+        encoder = self.raw.create_command_encoder()
+        encoder.clear_buffer(staging, 0, 4)
+        self.raw.queue.submit([encoder.finish()])
+        return staging, staging.map_async(self._wgpu.MapMode.READ, 0, 4)
+
+    def _reach(self, staging: Any, promise: Any) -> None:
+        promise.sync_wait()
+        staging.unmap()
+        self._staging.append(staging)
+
+    def synchronize(self) -> None:
+        """Waits for all submitted work."""
+        with self._calling("synchronize"):
+            while self._marks:
+                self._reach(*self._marks.popleft())
+            self._reach(*self._mark())
+
+
+def fold(groups: int) -> tuple[int, int]:
+    """(x, y) with x * y >= groups, each within the limit; a kernel leaves out what is too many."""
+    if groups <= GROUPS:
+        return groups, 1
+    y = -(-groups // GROUPS)
+    if y > GROUPS:
+        raise ValueError(f"a kernel of {groups} workgroups is too large for a GPU")
+    return -(-groups // y), y
+
+
+def _says_lost(message: str) -> bool:
+    return "device is lost" in message.lower()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[-1].strip()

@@ -1,0 +1,378 @@
+"""Arrays on a GPU, against NumPy: the whole way from Tensor to the adapter and back."""
+
+import gc
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+import charl as ch
+from charl.core.errors import DeviceLost
+
+pytestmark = pytest.mark.skipif(
+    "gpu" not in ch.devices(),
+    reason="no adapter; Debian's package mesa-vulkan-drivers has a software one",
+)
+RNG = np.random.default_rng(3)
+
+
+def put(array, device="gpu"):
+    return ch.asarray(array, device=device)
+
+
+def floats(*shape):
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def close(got, want, rtol=2e-6, atol=1e-6):
+    assert got.device == "gpu" and got.shape == want.shape
+    np.testing.assert_allclose(got.numpy(), want, rtol=rtol, atol=atol)
+
+
+def same(got, want):
+    assert got.device == "gpu"
+    np.testing.assert_array_equal(got.numpy(), want, strict=True)
+
+
+def dispatches(call):
+    """(dispatches, submits) that a call makes, without what it makes ready."""
+    before = ch.cache_info()
+    call()
+    after = ch.cache_info()
+    return after["dispatches"] - before["dispatches"], after["submits"] - before["submits"]
+
+
+# -- values ----------------------------------------------------------------------------------------
+
+
+DTYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+DTYPES += ["float16", "float32", "float64"]
+
+
+@pytest.mark.parametrize("dtype", ["bool", *DTYPES])
+def test_bytes_of_every_dtype_come_back(dtype):
+    given = RNG.integers(0, 2, (7, 3)).astype(dtype)
+    same(put(given), given)
+    same(put(given)[1:, ::-1] + put(np.zeros((), dtype)), given[1:, ::-1])
+
+
+def test_elementwise():
+    a, b = floats(5, 7), floats(7)
+    x, y = put(a), put(b)
+    same(x + y, a + b)
+    same(x * 2 - y, a * np.float32(2) - b)
+    close(ch.exp(x) / (1 + ch.abs(y)), np.exp(a) / (1 + np.abs(b)))
+    same(x > y, a > b)
+    same(ch.where(x > 0, x, 0), np.where(a > 0, a, np.float32(0)))
+    i = RNG.integers(-50, 50, (4, 5)).astype(np.int32)
+    same(put(i) // 7 + put(i) % 5, i // 7 + i % 5)
+
+
+@pytest.mark.parametrize("shape", [(1000,), (33, 70), (3, 40, 50), (2, 70000)])
+def test_reductions(shape):
+    a = floats(*shape)
+    x = put(a)
+    for axis in (None, 0, -1):
+        close(ch.sum(x, axis=axis), a.sum(axis=axis, dtype="f8").astype("f4"), 1e-4, 1e-3)
+        same(ch.max(x, axis=axis), a.max(axis=axis))
+    close(ch.mean(x, axis=-1), a.mean(axis=-1), 1e-4, 1e-5)
+    same(ch.argmax(x, axis=-1), a.argmax(axis=-1))
+
+
+def test_softmax_is_one_dispatch():
+    a = floats(20, 300)
+    x = put(a)
+
+    def softmax(x):
+        e = ch.exp(x - ch.max(x, axis=1, keepdims=True))
+        return e / ch.sum(e, axis=1, keepdims=True)
+
+    out = softmax(x)
+    assert dispatches(lambda: ch.eval(out)) == (1, 1)
+    e = np.exp(a - a.max(1, keepdims=True))
+    close(out, e / e.sum(1, keepdims=True), 1e-5)
+
+
+@pytest.mark.parametrize("m, k, n", [(1, 5, 1), (3, 4, 5), (65, 130, 70), (128, 64, 128)])
+def test_matmul(m, k, n):
+    a, b = floats(m, k), floats(k, n)
+    close(put(a) @ put(b), a @ b, 1e-4, 1e-4)
+    close(put(a) @ put(b) + 1, a @ b + 1, 1e-4, 1e-4)
+
+
+def test_views_and_writes():
+    a = floats(6, 8)
+    x = put(a.copy())
+    view = x[1:4, ::2].T
+    same(view, a[1:4, ::2].T)
+    view += 1
+    a[1:4, ::2] += 1
+    x[0] = 5
+    a[0] = 5
+    x[1:] += x[:-1]
+    a[1:] += a[:-1].copy()
+    x[2, 3] = -1.5
+    a[2, 3] = -1.5
+    x[x > 2] = 0
+    a[a > 2] = 0
+    same(x, a)
+    same(x[ch.asarray([3, 0, -1], device="gpu")], a[[3, 0, -1]])
+    x[[0, 2]] = 7
+    a[[0, 2]] = 7
+    same(x, a)
+
+
+def test_an_update_in_place_writes_where_the_value_is():
+    x = put(np.zeros(1 << 20, np.float32))
+    ch.eval(x)
+    x[5:] += 1
+    ch.eval(x)
+    used = ch.gpu.memory_stats()["in_use"]
+    for _ in range(5):
+        x[5:] += 1
+        ch.eval(x)
+    assert ch.gpu.memory_stats()["in_use"] == used
+    assert float(ch.sum(x)) == 6 * ((1 << 20) - 5)
+
+
+def test_an_index_out_of_range_names_the_line_and_changes_nothing():
+    x = put(np.arange(5, dtype=np.float32))
+    index = put(np.array([1, 5]))
+    with pytest.raises(IndexError, match=r"index 5 is out of bounds.*test_gpu"):
+        ch.eval(x[index])
+    x += 1
+    same(x, np.arange(1, 6, dtype=np.float32))
+
+
+def test_creation_movement_and_what_numpy_sorts():
+    same(ch.arange(7, dtype=ch.int32, device="gpu"), np.arange(7, dtype=np.int32))
+    close(
+        ch.linspace(0.0, 1.0, 9, dtype=ch.float32, device="gpu"), np.linspace(0, 1, 9, dtype="f4")
+    )
+    same(ch.eye(3, dtype=ch.float32, device="gpu"), np.eye(3, dtype=np.float32))
+    a = floats(4, 3)
+    x = put(a)
+    same(ch.concat([x, x], axis=1), np.concatenate([a, a], 1))
+    same(ch.flip(ch.permute_dims(x, (1, 0))), np.flip(a.T))
+    same(ch.sort(x, axis=0), np.sort(a, axis=0))
+    same(ch.tril(x), np.tril(a))
+    same(ch.cumulative_sum(put(np.arange(600, dtype=np.int32)), dtype=ch.int32),
+         np.cumsum(np.arange(600), dtype=np.int32))  # fmt: skip
+    assert ch.zeros_like(x).device == "gpu"
+    same(put(np.zeros((0, 3), np.float32)) + 1, np.zeros((0, 3), np.float32))
+    same(ch.sum(put(np.zeros((0, 3), np.float32)), axis=0), np.zeros(3, np.float32))
+
+
+def test_random_bits_are_those_of_the_cpu():
+    given = ch.random.default_rng(5).integers(0, 1 << 60, 100)
+    with ch.config(default_device="gpu"):
+        same(ch.random.default_rng(5).integers(0, 1 << 60, 100), given.numpy())
+        assert ch.ones(3, dtype=ch.float32).device == "gpu"
+
+
+# -- plans -----------------------------------------------------------------------------------------
+
+
+def test_a_chain_is_one_dispatch_and_a_plan_one_submit():
+    x = put(floats(1000))
+    y = x
+    for _ in range(50):
+        y = y * 0.5 + 1
+    assert dispatches(lambda: ch.eval(y)) == (1, 1)
+    w = [put(floats(30, 30)) for _ in range(3)]
+    h = put(floats(10, 30))
+    for weight in w:
+        h = ch.maximum(h @ weight, 0)
+    count, submits = dispatches(lambda: ch.eval(h))
+    assert count <= 3 and submits == 1
+
+
+def test_only_exports_read_back():
+    x = put(floats(1000))
+    before = ch.cache_info()["bytes_down"]
+    y = ch.sum(x * 2)
+    ch.eval(y)
+    assert ch.cache_info()["bytes_down"] == before
+    float(y)
+    assert ch.cache_info()["bytes_down"] == before + 4
+
+
+def test_ten_thousand_steps_leave_memory_flat():
+    steps = 1_500 if os.environ.get("CI") else 10_000
+    gc.collect()
+    x = put(np.zeros(64, np.float32))
+    seen = []
+    for k in range(steps):
+        x = x + 1
+        ch.eval(x)
+        if k % (steps // 6) == steps // 6 - 1:
+            seen.append((_resident(), ch.gpu.memory_stats()["in_use"]))
+    assert (x.numpy() == steps).all()
+    assert len({used for _, used in seen}) == 1
+    assert seen[-1][0] - seen[1][0] < 8 << 20
+
+
+def _resident() -> int:
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+# -- devices ---------------------------------------------------------------------------------------
+
+
+def test_arrays_of_two_devices_do_not_mix():
+    x, y = put(floats(3)), ch.ones(3, dtype=ch.float32)
+    for call in (lambda: x + y, lambda: y * x, lambda: ch.matmul(x, y), lambda: ch.concat([x, y])):
+        with pytest.raises(ValueError, match=r"to_device"):
+            call()
+    with pytest.raises(ValueError, match=r"to_device"):
+        y[:] = x
+    with pytest.raises(ValueError, match=r"to_device"):
+        y[1:] = x[1:]
+    same(x + y.to_device("gpu"), x.numpy() + 1)
+
+
+def test_numbers_and_arrays_of_others_mix():
+    a = floats(3)
+    x = put(a)
+    same(x + ch.asarray(2.0, dtype=ch.float32), a + np.float32(2))
+    same(x * ch.sum(ch.ones(3, dtype=ch.float32)), a * np.float32(3))
+    same(x + np.float32(1), a + np.float32(1))
+    same(x + a, a + a)
+    number = ch.asarray(2.0, dtype=ch.float32) * 3
+    pending = x + number
+    assert float(number) == 6 and number.device == "cpu"
+    same(pending, a + np.float32(6))
+
+
+def test_to_device_and_back():
+    a = floats(4, 4)
+    x = ch.asarray(a)
+    there = x.to_device("gpu")
+    assert there.to_device("gpu") is there and x.to_device("cpu") is x
+    back = (there * 2).to_device("cpu")
+    assert back.device == "cpu"
+    np.testing.assert_array_equal(back.numpy(), a * 2)
+    there += 1
+    np.testing.assert_array_equal(x.numpy(), a)
+    assert ch.asarray(x, device="gpu").device == "gpu"
+    assert ch.asarray(there).device == "gpu"
+    for name in ("tpu", "gpu:x", 3):
+        with pytest.raises(ValueError, match="no device"):
+            x.to_device(name)
+
+
+def test_the_array_api_names_them():
+    info = ch.__array_namespace_info__()
+    assert info.devices() == ch.devices()
+    assert set(info.default_dtypes(device="gpu")) == set(info.default_dtypes())
+
+
+def test_printing_and_export():
+    x = put(np.arange(3, dtype=np.float32))
+    assert repr(x) == "Tensor([0., 1., 2.], dtype=float32)"
+    assert x.tolist() == [0, 1, 2] and [float(v) for v in x] == [0, 1, 2]
+    assert np.asarray(memoryview(x)).tolist() == [0, 1, 2]
+    assert np.from_dlpack(x).tolist() == [0, 1, 2]
+    assert bool(x[1] == 1) and int(x[2]) == 2 and 2 in x
+
+
+def test_a_reset_takes_what_was_there():
+    x = put(floats(3))
+    ch.eval(x)
+    ch.gpu.reset()
+    with pytest.raises(DeviceLost, match="reset"):
+        (x + 1).numpy()
+    a = floats(3)
+    same(put(a) + 1, a + 1)
+    assert float(ch.sum(ch.ones(5))) == 5
+
+
+FORK = """
+import os, sys
+import numpy as np
+import charl as ch
+from charl.core.errors import CharlError
+x = ch.asarray(np.ones(4, np.float32), device="gpu")
+ch.eval(x + 1)
+child = os.fork()
+if child == 0:
+    for call in (lambda: (x + 1).numpy(), lambda: ch.zeros(3, device="gpu"), ch.gpu.reset):
+        try:
+            call()
+        except CharlError as error:
+            assert "fork" in str(error), error
+        else:
+            os._exit(3)
+    assert float(ch.sum(ch.ones(10))) == 10
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert float(ch.sum(x)) == 4
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_is_told_and_its_cpu_works():
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+# -- what a device lacks ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bare():
+    """The GPU without its optional features."""
+    ch.gpu.reset()
+    with ch.config(gpu_mask="f64,i64,f16,subgroup"):
+        yield
+        ch.gpu.reset()
+
+
+def test_default_dtypes_are_those_the_device_has(bare):
+    assert ch.zeros(3, device="gpu").dtype == ch.float32
+    assert ch.arange(3, device="gpu").dtype == ch.int32
+    assert ch.asarray([1.5], device="gpu").dtype == ch.float32
+    x = ch.arange(4, device="gpu")
+    assert (x + 0.5).dtype == (x / 2).dtype == ch.exp(x).dtype == ch.mean(x).dtype == ch.float32
+    np.testing.assert_array_equal((x / 2).numpy(), np.arange(4, dtype="f4") / 2)
+    for call in (
+        lambda: ch.zeros(3, dtype=ch.float64, device="gpu"),
+        lambda: put(np.zeros(3)),
+        lambda: ch.zeros(3).to_device("gpu"),
+        lambda: ch.astype(x, ch.float64),
+    ):
+        with pytest.raises(TypeError, match="float64"):
+            call()
+
+
+def test_most_of_it_works_without_features(bare):
+    test_elementwise()
+    test_softmax_is_one_dispatch()
+    test_matmul(65, 130, 70)
+    test_views_and_writes()
+    test_reductions((33, 70))
+
+
+def test_what_cannot_run_is_refused_or_runs_on_the_cpu(bare):
+    x = put(np.arange(4, dtype=np.int32))
+    y = x.astype(ch.float32)
+    wide = ch.api.build.cast(
+        ch.tensor.node_of(y), ch.float64
+    )  # no function makes it on such a device
+    z = ch.tensor.wrap(wide) * 2
+    with pytest.raises(TypeError, match=r"gpu:0 .*gpu_fallback"):
+        ch.eval(ch.sum(z))
+    with ch.config(gpu_fallback="cpu"):
+        assert float(ch.sum(z)) == 12
+    with ch.config(gpu_fallback="warn"), pytest.warns(RuntimeWarning, match="runs on the cpu"):
+        assert float(ch.max(z)) == 6
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same(x + 1, np.arange(1, 5, dtype=np.int32))
