@@ -69,15 +69,15 @@ def emit(kernel: Value, features: Features, lanes: int = 256) -> Shader:
     """The shader of a Kernel. `lanes`, a power of two, is the workgroup that walks a row: 32 suits
     short rows. Raises Unsupported where the device lacks a dtype or a limit.
     """
-    lanes = min(lanes, 1 << (features.max_workgroup.bit_length() - 1))
+    most = 1 << (features.max_workgroup.bit_length() - 1)
     if not isinstance(kernel, Kernel):
         walk = Product(kernel, features)
     elif kernel.order == "column":
-        walk = Columns(kernel, features, min(64, lanes))
+        walk = Columns(kernel, features, min(64, most))
     elif Elements.takes(kernel):
-        walk = Elements(kernel, features, lanes)
+        walk = Elements(kernel, features, min(256, most))
     else:
-        walk = Rows(kernel, features, lanes)
+        walk = Rows(kernel, features, min(lanes, most))
     return Shader(walk.text(), *walk.launch())
 
 
