@@ -27,7 +27,7 @@ from charl.codegen.wgsl_values import Features, Unsupported
 from charl.codegen.wgsl_walks import Columns, Elements, Rows
 from charl.schedule.kernel import Int, Kernel, P, Value
 
-__all__ = ["Features", "Shader", "Unsupported", "emit"]
+__all__ = ["Features", "Shader", "Unsupported", "emit", "probe"]
 
 
 class Shader(NamedTuple):
@@ -69,13 +69,29 @@ def emit(kernel: Value, features: Features, lanes: int = 256) -> Shader:
     """The shader of a Kernel. `lanes`, a power of two, is the workgroup that walks a row: 32 suits
     short rows. Raises Unsupported where the device lacks a dtype or a limit.
     """
-    lanes = min(lanes, 1 << (features.max_workgroup.bit_length() - 1))
+    most = 1 << (features.max_workgroup.bit_length() - 1)
     if not isinstance(kernel, Kernel):
         walk = Product(kernel, features)
     elif kernel.order == "column":
-        walk = Columns(kernel, features, min(64, lanes))
+        walk = Columns(kernel, features, min(64, most))
     elif Elements.takes(kernel):
-        walk = Elements(kernel, features, lanes)
+        walk = Elements(kernel, features, min(256, most))
     else:
-        walk = Rows(kernel, features, lanes)
+        walk = Rows(kernel, features, min(lanes, most))
     return Shader(walk.text(), *walk.launch())
+
+
+def probe() -> Shader:
+    """A shader that tells whether `Features.fused` holds: of a0 = 1 + 2**-13, 1 - 2**-13, 0 (f32) it
+    makes the last one fma(a0[0], a0[1], -1), which is not 0 if it is rounded once.
+    """
+    return Shader(_PROBE, ("params", "a0"), 1, 1, ())
+
+
+_PROBE = """@group(0) @binding(0) var<storage, read> params: array<u32>;
+@group(0) @binding(1) var<storage, read_write> a0: array<f32>;
+@compute @workgroup_size(1)
+fn main() {
+  if (params[0] > 0u) { a0[2] = fma(a0[0], a0[1], -1.0f); }
+}
+"""

@@ -30,7 +30,7 @@ class Walk(Staged):
     def __init__(self, kernel: Kernel, features: Features, workgroup: int):
         super().__init__(kernel, features)
         self.workgroup = workgroup
-        self.shared: set[str] = set()  # dtypes of which there are cells in workgroup memory
+        self.shared: dict[str, str] = {}  # WGSL type -> its cells in workgroup memory, one a lane
 
     def extents(self) -> tuple[Int, ...]:
         return tuple(axis.extent for axis in self.kernel.outer)
@@ -306,8 +306,8 @@ class Rows(Walk):
         self.bounds(ROW_BLOCK)
         self.stages()
         cells = [
-            f"var<workgroup> cells_{t}: array<{self.values.register(t)}, {self.workgroup}>;"
-            for t in sorted(self.shared)
+            f"var<workgroup> {name}: array<{kind}, {self.workgroup}>;"
+            for kind, name in self.shared.items()
         ]
         return self.module([*cells, *_entry(self.workgroup), *self.lines, "}"])
 
@@ -321,8 +321,9 @@ class Rows(Walk):
         self.active = None
 
     def cells(self, dtype: str) -> str:
-        self.shared.add(dtype)
-        return f"cells_{dtype}"
+        kind = self.values.register(dtype)
+        name = "cells_pair" if self.values.pair(dtype) else f"cells_{kind}"
+        return self.shared.setdefault(kind, name)
 
     def total(self, number: int, instr) -> str:
         """The lanes' totals, folded by a tree."""

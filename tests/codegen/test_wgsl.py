@@ -337,6 +337,47 @@ def test_workgroups_in_two_dimensions():
         assert close(got[-1], want[-1])
 
 
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("order", ["row", "column"])
+@pytest.mark.parametrize("dtype", ["i32", "i64", "u8", "b1"])
+def test_slots_that_are_stored(dtype, order, mask):
+    """A prefix is kept, and what an update in place has loaded: neither can be computed again."""
+    at = (P(0), 1) if order == "row" else (1, P(1))
+    scanned = [("scan", dtype, (0,), "max")] if dtype != "b1" else [("logical_not", dtype, (0,))]
+    kernel = kernels.Kernel(
+        kernels.args((dtype, "inout"), (dtype, "out")),
+        (Axis(P(1)),),
+        Axis(P(0)),
+        order,
+        None,
+        (
+            kernels.loop(
+                ("load", dtype, (), Access(0, 0, at)),
+                *scanned,
+                ("keep", dtype, (1,), 0),
+                ("keep", dtype, (0,), 1),
+            ),
+            kernels.loop(
+                ("const", dtype, (), 1),
+                ("store", dtype, (4,), Access(0, 0, at)),
+                ("kept", dtype, (), 0),
+                ("kept", dtype, (), 1),
+                ("bitwise_xor", dtype, (6, 7)),
+                ("store", dtype, (8,), Access(1, 0, at)),
+            ),
+        ),
+        (dtype, dtype),
+    )
+    x = kernels.values(dtype, 7 * 90, np.random.default_rng(4))
+    check(kernel, [x, np.zeros_like(x)], [90, 7], mask, lanes=32)
+
+
+def test_the_probe_of_fma():
+    x = np.array([1 + 2.0**-13, 1 - 2.0**-13, 7], "f4")
+    (got,), _ = shaders.run(wgsl.probe(), None, [x], [])
+    assert got[2] in (0, -(2.0**-26))
+
+
 def test_too_many_buffers():
     kernel = kernels.flat(
         kernels.args(*[("f32", "in")] * 9, ("f32", "out")),
