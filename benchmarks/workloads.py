@@ -47,15 +47,23 @@ class _Late:
 
 
 def expression(text: str, *names: str) -> dict[str, Callable]:
-    """numexpr's form of an element-wise workload."""
+    """numexpr's and numba's form of an element-wise workload. h is one half, in float32: a literal
+    would be a float64.
+    """
+    half = np.float32(0.5)
 
-    def make(numexpr):
-        half = np.float32(0.5)  # a literal would be a float64
+    def evaluated(numexpr):
         return lambda *arrays: numexpr.evaluate(
             text, {"h": half, **dict(zip(names, arrays, strict=True))}, {}
         )
 
-    return {"numexpr": _Late("numexpr", make)} if importlib.util.find_spec("numexpr") else {}
+    def compiled(numba):
+        namespace = {**vars(np), "h": half}
+        exec(f"def fused({', '.join(names)}):\n    return {text}", namespace)
+        return numba.njit(parallel=True)(namespace["fused"])
+
+    made = {"numexpr": _Late("numexpr", evaluated), "numba": _Late("numba", compiled)}
+    return {name: run for name, run in made.items() if importlib.util.find_spec(name)}
 
 
 def normal(*shapes: Callable[[int], tuple[int, ...]], dtype: str = "float32") -> Callable:
