@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import gc
+import heapq
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +33,9 @@ class DevicePool:
         self._create, self._forget, self._largest = create, forget, largest
         self.freed: collections.deque[Raw] = collections.deque()
         self.limit = 0  # bytes in use; 0: none
-        self._free: dict[int, list[Raw]] = {}
+        self._free: dict[
+            int, list[tuple[int, Raw]]
+        ] = {}  # heaps by number: a loop gets its blocks again
         self._numbers = itertools.count()
         self._live = self._kept = self._peak = self._count = 0
 
@@ -43,7 +46,7 @@ class DevicePool:
         kept = self._free.get(size)
         if kept:
             self._kept -= size
-            return self._lend(kept.pop())
+            return self._lend(heapq.heappop(kept)[1])
         if size > self._largest:
             size = (nbytes + 255) & ~255
             if size > self._largest:
@@ -83,7 +86,7 @@ class DevicePool:
             self._live -= raw.nbytes
             self._count -= 1
             self._kept += raw.nbytes
-            self._free.setdefault(raw.nbytes, []).append(raw)
+            heapq.heappush(self._free.setdefault(raw.nbytes, []), (raw.number, raw))
         if self._kept > KEPT:
             self._shrink(KEPT // 2)
 
@@ -95,7 +98,7 @@ class DevicePool:
         for size in sorted(self._free, reverse=True):
             blocks = self._free[size]
             while blocks and self._kept > most:
-                blocks.pop().handle.destroy()
+                blocks.pop()[1].handle.destroy()
                 self._kept -= size
             if not blocks:
                 del self._free[size]
