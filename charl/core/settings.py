@@ -99,7 +99,8 @@ SETTINGS = (
         "int",
         64,
         (1, _MOST),
-        "length of a chain of pending operations after which all pending work is realized",
+        "length of a chain of pending operations after which all pending work is realized; "
+        "twice as long on a GPU",
     ),
     Setting(
         "pending_bytes",

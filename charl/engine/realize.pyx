@@ -29,6 +29,7 @@ from charl.runtime.launch import counts as launch_counts
 
 cdef enum:
     FLUSH_AT_ONCE = 64
+    ON_GPU = 2  # chains may be so many times as long there: a dispatch costs far more than a launch
 
 cdef state_t _states[lock.NESTING]
 cdef bint _eager = False
@@ -192,6 +193,8 @@ cdef int bound_pending(Node node) except -1:
     """Called for a new Tensor's Node that is too deep, in borrowed memory's shade, or made in eager mode."""
     if _eager or node.depth >= graph.BORROWED:
         return realize(node)
+    if node.device and node.depth <= ON_GPU * PENDING_LIMIT and not graph.PRESSURE:
+        return 0
     flush()
     graph.relieve(64 * PENDING_LIMIT, _pending_bytes)
     return 0

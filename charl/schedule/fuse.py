@@ -91,7 +91,7 @@ def _cut_large(graph: Graph, stored: set[int]) -> None:
         int, tuple[set[int], set[int]]
     ] = {}  # the ops that compute a vertex, and its inputs
     for at, v in enumerate(graph.vertices):
-        ops: set[int] = {at} if v.op not in MOVEMENT else set()
+        ops: set[int] = {at} if v.op not in MOVEMENT and v.op not in SOURCES else set()
         inputs: set[int] = set()
         for s in v.src:
             if s in stored or graph[s].op == "leaf":
