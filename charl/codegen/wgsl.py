@@ -23,11 +23,16 @@ from math import prod
 from typing import NamedTuple
 
 from charl.codegen.wgsl_matmul import Product
-from charl.codegen.wgsl_values import Features, Unsupported
+from charl.codegen.wgsl_values import Features, Tiling, Unsupported
 from charl.codegen.wgsl_walks import Columns, Elements, Rows
 from charl.schedule.kernel import Int, Kernel, P, Value
 
-__all__ = ["Features", "Shader", "Unsupported", "emit", "probe"]
+__all__ = ["Features", "Shader", "Tiling", "Unsupported", "emit", "lanes", "probe"]
+
+LANES = 256  # invocations that share a row
+SHORT_LANES = 32  # and one of up to
+SHORT_ROW = 128  # elements
+USUAL = Tiling()
 
 
 class Shader(NamedTuple):
@@ -65,17 +70,27 @@ def _number(value: Int, params: Sequence[int]) -> int:
     return params[value.k] if isinstance(value, P) else value
 
 
-def emit(kernel: Value, features: Features, lanes: int = 256) -> Shader:
-    """The shader of a Kernel. `lanes`, a power of two, is the workgroup that walks a row: 32 suits
-    short rows. Raises Unsupported where the device lacks a dtype or a limit.
+def lanes(kernel: Value, params: Sequence[int]) -> int:
+    """Invocations that share a row, for these launch parameters. A sum's order follows it, so it
+    depends on extents alone.
+    """
+    if not isinstance(kernel, Kernel) or kernel.inner is None:
+        return LANES
+    return SHORT_LANES if 0 < _number(kernel.inner.extent, params) <= SHORT_ROW else LANES
+
+
+def emit(kernel: Value, features: Features, lanes: int = LANES, tiling: Tiling = USUAL) -> Shader:
+    """The shader of a Kernel. `lanes`, a power of two, are the invocations that share a row. Raises
+    Unsupported where the device lacks a dtype or a limit.
     """
     most = 1 << (features.max_workgroup.bit_length() - 1)
+    walk: Product | Columns | Elements | Rows
     if not isinstance(kernel, Kernel):
-        walk = Product(kernel, features)
+        walk = Product(kernel, features, tiling)
     elif kernel.order == "column":
-        walk = Columns(kernel, features, min(64, most))
+        walk = Columns(kernel, features, min(tiling.columns, most))
     elif Elements.takes(kernel):
-        walk = Elements(kernel, features, min(256, most))
+        walk = Elements(kernel, features, min(tiling.elements, most))
     else:
         walk = Rows(kernel, features, min(lanes, most))
     return Shader(walk.text(), *walk.launch())

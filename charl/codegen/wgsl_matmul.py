@@ -1,19 +1,18 @@
 """A Contract as WGSL: a workgroup makes one tile of the output, each invocation 4 x 4 of it.
 
-main      for k in steps of STEP: both tiles into workgroup memory, zeros past the edges;
-          each invocation adds STEP outer products of 4 x 4
+main      for k in steps of Tiling.step: both tiles into workgroup memory, zeros past the edges;
+          each invocation adds as many outer products of 4 x 4
 epilogue  a function of one sum and its indices, called for each that is inside
 """
 
 from __future__ import annotations
 
 from charl.codegen.wgsl_frame import Frame
-from charl.codegen.wgsl_values import Features
+from charl.codegen.wgsl_values import Features, Tiling
 from charl.schedule.kernel import Access, Contract
 
-STEP = 16  # of k, between two loads of the tiles
 EACH = 4  # rows and columns of an invocation
-SIDES = (16, 8, 4)  # invocations along each side of a tile; the largest that the device takes
+LEAST = 4  # invocations along each side of a tile that every device takes
 
 
 class Product(Frame):
@@ -21,19 +20,16 @@ class Product(Frame):
 
     kernel: Contract
 
-    def __init__(self, kernel: Contract, features: Features):
+    def __init__(self, kernel: Contract, features: Features, tiling: Tiling):
         super().__init__(kernel, features)
         self.type = self.values.register(kernel.dtype)
         nbytes = 8 if kernel.dtype == "f64" else 4
-        self.side = next(
-            s
-            for s in SIDES
-            if s == SIDES[-1]
-            or (
-                s * s <= features.max_workgroup
-                and 2 * STEP * s * EACH * nbytes <= features.workgroup_memory
-            )
-        )
+        self.side, self.step = tiling.side, tiling.step
+        while self.side > LEAST and (
+            self.side**2 > features.max_workgroup
+            or 2 * self.step * self.side * EACH * nbytes > features.workgroup_memory
+        ):
+            self.side //= 2
         self.tile = self.side * EACH
 
     def text(self) -> str:
@@ -56,11 +52,11 @@ class Product(Frame):
         self.put(f"let depth = {self.int(self.kernel.k.extent)};")
         for r in range(EACH):
             self.put(f"var acc{r} = vec4<{self.type}>();")
-        self.open(f"for (var first = 0u; first < depth; first += {STEP}u)")
+        self.open(f"for (var first = 0u; first < depth; first += {self.step}u)")
         self._fill("lhs", self.kernel.lhs, "i", self.kernel.i)
         self._fill("rhs", self.kernel.rhs, "j", self.kernel.j)
         self.put("workgroupBarrier();")
-        self.open(f"for (var p = 0u; p < {STEP}u; p += 1u)")
+        self.open(f"for (var p = 0u; p < {self.step}u; p += 1u)")
         for name, at in (("lhs", "row"), ("rhs", "column")):
             parts = ", ".join(f"{name}[p * {tile}u + {at} * {EACH}u + {c}u]" for c in range(EACH))
             self.put(f"let {name[0]} = vec4<{self.type}>({parts});")
@@ -76,7 +72,8 @@ class Product(Frame):
             for c, part in enumerate("xyzw"):
                 self.put(f"epilogue(acc{r}.{part}, {batch}i + {r}u, j + {c}u);")
         cells = [
-            f"var<workgroup> {name}: array<{self.type}, {STEP * tile}>;" for name in ("lhs", "rhs")
+            f"var<workgroup> {name}: array<{self.type}, {self.step * tile}>;"
+            for name in ("lhs", "rhs")
         ]
         head = [
             f"@compute @workgroup_size({self.side**2})",
@@ -96,14 +93,14 @@ class Product(Frame):
         """Lines that load a tile; neighbouring invocations take the axis whose stride is 1."""
         batch = len(self.outer)
         side = access.strides[batch + (letter == "j")]
-        count, size = self.side**2, self.tile * STEP
+        count, size = self.side**2, self.tile * self.step
         self.open(f"for (var e = lane; e < {size}u; e += {count}u)")
         if side == 1 or access.strides[-1] != 1:
             self.put(f"let x = e % {self.tile}u;")
             self.put(f"let p = e / {self.tile}u;")
         else:
-            self.put(f"let x = e / {STEP}u;")
-            self.put(f"let p = e % {STEP}u;")
+            self.put(f"let x = e / {self.step}u;")
+            self.put(f"let p = e % {self.step}u;")
         self.put(f"let {letter} = tile_{letter} * {self.tile}u + x;")
         self.put("let k = first + p;")
         strides = (*access.strides[:batch], side, access.strides[-1])

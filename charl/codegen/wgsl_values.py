@@ -31,6 +31,28 @@ class Features(NamedTuple):
     fused: bool = False  # fma() rounds once, which WGSL does not promise
 
 
+class Tiling(NamedTuple):
+    """Sizes that may be tuned: each is a power of two, and none of them moves a value. What a device
+    does not take is cut to what it takes.
+
+    elements   invocations of a workgroup of element-wise work
+    vector     neighbouring elements that an invocation makes there: 1 or 4
+    rows       least invocations of a workgroup that walks rows; short rows share one
+    columns    invocations of a workgroup that walks columns
+    side       invocations along each side of a product's tile
+    each       rows, and columns, of the product that an invocation makes: 4 or 8
+    step       depth of a product between two loads of its tiles
+    """
+
+    elements: int = 256
+    vector: int = 4
+    rows: int = 256
+    columns: int = 64
+    side: int = 16
+    each: int = 8
+    step: int = 16
+
+
 class Unsupported(BackendUnavailable):
     """This device cannot run a kernel. `dtype` is a short name or "", `what` says what is missing."""
 

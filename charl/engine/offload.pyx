@@ -27,32 +27,31 @@ from charl.core.lazy import loaded
 from charl.core.settings import config
 from charl.engine import tiers
 
-cdef object _programs = OrderedDict()  # by kernel text and features
+cdef object _programs = OrderedDict()  # by kernel text, features, lanes and tiling
 cdef enum:
     ERROR_BYTES = 256  # a kernel's part of the error buffer: an offset that every device takes
-    LANES = 256        # invocations that share a row
-    SHORT_LANES = 32   # and one of up to
-    SHORT_ROW = 128    # elements
 
 
 class Shaded:
-    """A kernel's shader for a device's features, or in `refusal` why there is none."""
+    """A kernel's shader for a device's features and tiling, or in `refusal` why there is none."""
 
-    def __init__(self, kernel, caps, lanes):
+    def __init__(self, kernel, caps, lanes, tiling):
         self.text = str(kernel)
         self.shader = self.refusal = None
         try:
-            self.shader = codegen.wgsl.emit(kernel, codegen.wgsl.Features(*caps), lanes)
+            features = codegen.wgsl.Features(*caps)
+            self.shader = codegen.wgsl.emit(kernel, features, lanes, codegen.wgsl.Tiling(*tiling))
         except codegen.wgsl.Unsupported as error:
             self.refusal = error
 
 
-cdef object _program(kernel, caps, int lanes):
-    """The Shaded of a kernel."""
-    key = str(kernel), caps, lanes
+cdef object _program(kernel, object device, list params):
+    """The Shaded of a kernel, for these launch parameters."""
+    cdef object caps = device.caps, tiling = device.tiling, lanes = codegen.wgsl.lanes(kernel, params)
+    key = str(kernel), caps, lanes, tiling
     found = _programs.get(key)
     if found is None:
-        found = _programs[key] = Shaded(kernel, caps, lanes)
+        found = _programs[key] = Shaded(kernel, caps, lanes, tiling)
         if found.shader is not None and (config.debug >= 4 or config.dump):
             tiers.show(found.shader.text)
     _programs.move_to_end(key)
@@ -65,7 +64,7 @@ class Prepared:
     """What a plan keeps between its runs on one device."""
 
     def __init__(self, device, plan, steps, params, size, errors):
-        self.device = device
+        self.device, self.tiling = device, device.tiling
         self.steps = steps        # (pipeline, params' Part, workgroups, bindings, scratch bytes), None if nothing to do
         self.params = params      # a bytearray
         self.buffer = device.allocate(max(size, 4))
@@ -73,16 +72,9 @@ class Prepared:
         self.errors = errors      # steps that check indices
 
 
-cdef int _lanes(kernel, step_t *step) except -1:
-    """Invocations that share a row: fewer for short rows. It depends on sizes alone, as a sum's order does."""
-    extent = getattr(getattr(kernel, "inner", None), "extent", 0)
-    cdef int64_t size = extent if isinstance(extent, int) else step.params[extent.k]
-    return SHORT_LANES if 0 < size <= SHORT_ROW else LANES
-
-
 cdef object _prepare(Plan plan, object device, list programs):
     """The Prepared of a plan: pipelines made, places of the parameters known."""
-    cdef Py_ssize_t k, j, count
+    cdef Py_ssize_t k, count
     cdef step_t *step
     cdef int64_t align = max(<int64_t>device.alignment, 8), size = 0
     cdef list steps = [], places = [], errors = []
@@ -100,7 +92,7 @@ cdef object _prepare(Plan plan, object device, list programs):
         if step.units == 0:
             steps.append(None)
             continue
-        values = [step.params[j] for j in range(count)]
+        values = _params(plan, k)
         groups = shader.groups(values)
         if groups == 0:
             steps.append(None)
@@ -126,6 +118,12 @@ cdef Py_ssize_t _params_count(Plan plan, Py_ssize_t k) noexcept:
     return <int64_t *>plan.steps[k].buffers - plan.steps[k].params
 
 
+cdef list _params(Plan plan, Py_ssize_t k):
+    """Launch parameters of a step, those that are scalars unset."""
+    cdef Py_ssize_t j
+    return [plan.steps[k].params[j] for j in range(_params_count(plan, k))]
+
+
 cdef int _binding(str name) except -10:
     """An argument's number; -1 params, -2 scratch, -3 error."""
     return {"params": -1, "scratch": -2, "error": -3}[name] if name[0] != "a" else int(name[1:])
@@ -142,10 +140,9 @@ cdef list run(state_t *s, Plan plan):
     cdef int64_t scalar
     device = runtime.gpu.device(s.device - 1)
     prepared = plan.offloaded
-    if prepared is None or prepared.device is not device:
+    if prepared is None or prepared.device is not device or prepared.tiling != device.tiling:
         plan.offloaded = None
-        programs = [_program(plan.programs[k], device.caps, _lanes(plan.programs[k], &plan.steps[k]))
-                    for k in range(plan.nsteps)]  # fmt: skip
+        programs = [_program(plan.programs[k], device, _params(plan, k)) for k in range(plan.nsteps)]
         for k in range(plan.nsteps):
             if programs[k].refusal is not None and plan.steps[k].units:
                 return _refused(s, programs[k].refusal)

@@ -96,11 +96,14 @@ class Copy(NamedTuple):
 
 
 class Device:
-    """One adapter, opened. `closed` says why it cannot be used any more, or is empty."""
+    """One adapter, opened. `closed` says why it cannot be used any more, or is empty. `tiling`: the
+    sizes of codegen.wgsl.Tiling that suit it, in that order; those that are missing are the usual.
+    """
 
     def __init__(self, wgpu: Any, raw: Any, name: str, caps: Caps, memory_limit: int = 0):
         self.name, self.caps, self.raw = name, caps, raw
         self.closed = ""
+        self.tiling: tuple[int, ...] = ()
         self.lock = threading.RLock()
         self.counters = {"dispatches": 0, "submits": 0, "bytes_up": 0, "bytes_down": 0}
         self.alignment = raw.limits["min-storage-buffer-offset-alignment"]

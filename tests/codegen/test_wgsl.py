@@ -402,3 +402,26 @@ GOLDEN = (Path(__file__).parent / "golden_softmax.wgsl").read_text()
 def test_golden_text():
     kernel = CASES["softmax"](1, np.random.default_rng(0))[0]
     assert wgsl.emit(kernel, wgsl.Features(), lanes=64).text == GOLDEN
+
+
+TILINGS = [
+    wgsl.Tiling(elements=64, vector=1, columns=32, side=8, each=4, step=8),
+    wgsl.Tiling(elements=512, rows=64, columns=128, side=4, each=8, step=4),
+]
+
+
+@pytest.mark.parametrize("name", [*CASES, "product"])
+def test_tilings_move_no_bit(name):
+    rng = np.random.default_rng(6)
+    if name == "product":
+        kernel, params = contract("f32"), [2, 70, 90, 300, 70 * 300, 90 * 300, 70 * 90]
+        sizes = (2 * 70 * 300, 2 * 300 * 90, 90, 2 * 70 * 90)
+        arrays = [rng.normal(size=n).astype("f4") for n in sizes]
+    else:
+        kernel, arrays, params = CASES[name](300, rng)
+    lanes = wgsl.lanes(kernel, params)
+    want, _ = shaders.run(wgsl.emit(kernel, features("full"), lanes), kernel, arrays, params)
+    for tiling in TILINGS:
+        shader = wgsl.emit(kernel, features("full"), lanes, tiling)
+        got, _ = shaders.run(shader, kernel, arrays, params)
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(got, want)), tiling
