@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 
 class Setting(NamedTuple):
-    """kind is "choice", "bool", "int", "path", "text", "device", or "names" (some of the choices, by
-    comma).
+    """kind is "choice", "bool", "int", "path", "text", "device", "names" (some of the choices, by
+    comma), or "limits" (choice=int, by comma).
     `allowed`: the choices, or (least, greatest) of an int.
     """
 
@@ -159,6 +159,22 @@ SETTINGS = (
         "features of GPUs that are left unused, as if they had them not",
     ),
     Setting(
+        "gpu_limits",
+        "limits",
+        "",
+        (
+            "max-buffer-size",
+            "max-storage-buffer-binding-size",
+            "max-storage-buffers-per-shader-stage",
+            "max-compute-invocations-per-workgroup",
+            "max-compute-workgroup-size-x",
+            "max-compute-workgroup-storage-size",
+            "max-compute-workgroups-per-dimension",
+        ),
+        "limits of GPUs that are taken to be lower than they are, to see work cut and split: "
+        "limit=number, by comma, under WebGPU's names",
+    ),
+    Setting(
         "gpu_memory_limit",
         "int",
         0,
@@ -183,7 +199,7 @@ def checked(setting: Setting, value: Any, where: str) -> object:
         if not isinstance(value, bool):
             raise TypeError(f"{where}: must be True or False, got {value!r}")
         return value
-    if setting.kind in ("text", "names", "device"):
+    if setting.kind in ("text", "names", "limits", "device"):
         if not isinstance(value, str):
             raise TypeError(f"{where}: must be a str, got {type(value).__name__}")
         if setting.kind == "device":
@@ -193,10 +209,12 @@ def checked(setting: Setting, value: Any, where: str) -> object:
         if setting.kind == "text":
             return value
         names = [name.strip() for name in value.split(",") if name.strip()]
-        for name in names:
-            if name not in setting.allowed:
+        for given in names:
+            name, _, size = given.partition("=") if setting.kind == "limits" else (given, "", "1")
+            if name not in setting.allowed or not re.fullmatch(r"[1-9]\d{0,18}", size):
+                each = "NAME=NUMBER" if setting.kind == "limits" else "NAME"
                 allowed = ", ".join(setting.allowed)
-                raise ValueError(f"{where}: must be some of {allowed}, by comma; got {name!r}")
+                raise ValueError(f"{where}: must be {each}, by comma, of {allowed}; got {given!r}")
         return ",".join(names)
     if setting.kind == "path":
         try:
@@ -356,6 +374,7 @@ def markdown() -> str:
                 "text": "text",
                 "device": "cpu \\| gpu \\| gpu:N",
                 "names": ", ".join(s.allowed),
+                "limits": ", ".join(f"{name}=N" for name in s.allowed),
             }[s.kind]
         lines.append(f"| `{s.name}` | `{s.env}` | {values} | `{s.default!r}` | {s.doc} |")
     return "\n".join(lines) + "\n"

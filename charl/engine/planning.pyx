@@ -22,6 +22,9 @@ from charl.core.settings import config
 from charl.engine import tiers
 from charl.graph import printer, verify
 
+cdef enum:
+    LEAST_BUFFERS = 4  # of a kernel: parameters, two inputs and an output
+
 cdef object _structures = OrderedDict()       # structure -> list of (schedule, programs)
 cdef object _programs = weakref.WeakValueDictionary()
 cdef object _recent = OrderedDict()           # Program by text: keeps the latest alive
@@ -46,6 +49,7 @@ cdef tuple _structure(state_t *s):
             words.append(classes.setdefault(number, len(classes)))
         sizes.extend(numbers)
     words.append(-s.device)
+    words.append(s.buffers)
     return tuple(words), sizes
 
 
@@ -63,14 +67,12 @@ cdef Plan plan_for(state_t *s):
         _structures.move_to_end(key)
     for schedule, programs in known:  # no-cython-lint: read after the loop
         bound = schedule.bind(sizes)
-        if bound is not None:
+        if bound is not None and _excess(s, schedule, bound) <= 0:
             structure_hits += 1
             break
+        bound = None
     if bound is None:
-        schedule = _scheduled(s)
-        bound = schedule.bind(sizes)
-        if bound is None:
-            raise InternalError("schedule: its own sizes do not bind", schedule)
+        schedule, bound = _fitting(s, sizes)
         if s.device:
             programs = tuple([step.kernel for step in schedule.steps])  # offload makes shaders for sizes
         else:
@@ -79,8 +81,36 @@ cdef Plan plan_for(state_t *s):
     return _bound_plan(schedule, bound, programs, s.count)
 
 
-cdef object _scheduled(state_t *s):
-    """A Schedule of the walk's Nodes."""
+cdef tuple _fitting(state_t *s, list sizes):
+    """(Schedule, Bound) of the walk: cut further while arrays of several bindings make a kernel too wide."""
+    cdef Py_ssize_t buffers = s.buffers or scheduling.plan.ANY, excess
+    while True:
+        schedule = _scheduled(s, buffers)
+        bound = schedule.bind(sizes)
+        if bound is None:
+            raise InternalError("schedule: its own sizes do not bind", schedule)
+        excess = _excess(s, schedule, bound)
+        if excess <= 0 or buffers <= LEAST_BUFFERS:
+            return schedule, bound
+        buffers = max(buffers - excess, LEAST_BUFFERS)
+
+
+cdef Py_ssize_t _excess(state_t *s, schedule, bound) except? -1:
+    """By how many bindings the widest kernel is more than the device takes, where it can be cut at all."""
+    cdef Py_ssize_t most = 0, count
+    if s.device == 0:
+        return 0
+    for step in schedule.steps:
+        count = step.width - len(step.buffers)
+        for slot in step.buffers:
+            count += max(-(-<int64_t>bound.nbytes[slot] // s.part), 1)
+        if count > s.buffers and step.width > LEAST_BUFFERS:
+            most = max(most, count - s.buffers)
+    return most
+
+
+cdef object _scheduled(state_t *s, Py_ssize_t buffers):
+    """A Schedule of the walk's Nodes, in kernels of so many buffers."""
     cdef Py_ssize_t i
     cdef list nodes = [<Node>s.order[i] for i in range(s.count)]
     cdef list flags = [(s.key[s.headers[i]] >> 24) & 255 for i in range(s.count)]
@@ -89,9 +119,9 @@ cdef object _scheduled(state_t *s):
         verify.verify(nodes)
     if shown:
         tiers.show(printer.text(nodes))
-    schedule = scheduling.plan.build(nodes, flags)
+    schedule = scheduling.plan.build(nodes, flags, buffers)
     if _too_late_to_fail(schedule):
-        schedule = scheduling.plan.build(nodes, [f & ~DONATE for f in flags])
+        schedule = scheduling.plan.build(nodes, [f & ~DONATE for f in flags], buffers)
     if shown:
         tiers.show(schedule)
     return schedule

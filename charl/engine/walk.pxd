@@ -23,6 +23,8 @@ ctypedef struct state_t:
     int32_t nscalars
     bint updates         # whether there is an `update` Node
     int device           # of all roots: a Node's
+    int64_t buffers      # that a kernel of a GPU may bind
+    int64_t part         # bytes of a GPU's buffer that one binding reaches
 
 cdef int record(state_t *s, PyObject **roots, Py_ssize_t count, bint nested) except -1
 cdef void settle_walk(state_t *s) noexcept

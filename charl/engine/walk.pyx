@@ -15,6 +15,8 @@ from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.runtime.buffer cimport Buffer
 
+from charl import runtime
+
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *)  # cpython.ref's would take a reference first
     long long PyLong_AsLongLong(PyObject *)  # -1 for what is no int; shapes hold ints alone
@@ -32,6 +34,7 @@ cdef int record(state_t *s, PyObject **roots, Py_ssize_t count, bint nested) exc
     s.nscalars = 0
     s.updates = False
     s.device = 0
+    s.buffers = s.part = 0
     _epoch += 1
     for k in range(count):
         node = <Node>roots[k]
@@ -43,10 +46,14 @@ cdef int record(state_t *s, PyObject **roots, Py_ssize_t count, bint nested) exc
             _walk(s, node)
             s.device = node.device
     if s.device and s.count:
-        if s.words == s.words_capacity:
-            _grow_words(s, 1)
+        device = runtime.gpu.device(s.device - 1)
+        s.buffers, s.part = device.caps.max_storage_buffers, device.part
+        if s.words + 3 > s.words_capacity:
+            _grow_words(s, 3)
         s.key[s.words] = -s.device
-        s.words += 1
+        s.key[s.words + 1] = s.buffers
+        s.key[s.words + 2] = s.part
+        s.words += 3
     node = None  # holds no reference that _donate would count
     if s.updates:
         _donate(s, nested)

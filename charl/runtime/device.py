@@ -25,7 +25,7 @@ from charl.runtime.devicepool import DevicePool, Raw
 
 PIPELINES = 1024  # kept, least recently used dropped first
 BIND_GROUPS = 4096
-GROUPS = 65535  # workgroups in a dimension; more are folded into the second one
+GROUPS = 65535  # workgroups in a dimension that every device takes
 READ_CHUNK = 16 << 20  # bytes of a staging buffer
 UPLOAD_CHUNK = 32 << 20  # the driver holds a copy of what is uploaded until it has been submitted
 AHEAD = 64, 4  # submits between marks, and marks that may be outstanding
@@ -97,7 +97,9 @@ class Copy(NamedTuple):
 
 class Device:
     """One adapter, opened. `closed` says why it cannot be used any more, or is empty. `tiling`: the
-    sizes of codegen.wgsl.Tiling that suit it, in that order; those that are missing are the usual.
+    sizes of codegen.wgsl.Tiling that suit it, in that order; those that are missing are the usual. A
+    binding holds at most max_binding bytes; buffers beyond that are bound in parts of `part` bytes, a
+    power of two.
     """
 
     def __init__(self, wgpu: Any, raw: Any, name: str, caps: Caps, memory_limit: int = 0):
@@ -110,6 +112,8 @@ class Device:
         self.max_binding = min(
             raw.limits["max-storage-buffer-binding-size"], raw.limits["max-buffer-size"]
         )
+        self.part = 1 << (self.max_binding.bit_length() - 1)
+        self.side = min(raw.limits["max-compute-workgroups-per-dimension"], GROUPS)
         self.pool = DevicePool(self._create, self._forget, raw.limits["max-buffer-size"])
         self.pool.limit = memory_limit
         self._wgpu = wgpu
@@ -341,7 +345,7 @@ class Device:
                     run = encoder.begin_compute_pass()
                 run.set_pipeline(item.pipeline.compute)
                 run.set_bind_group(0, group)
-                run.dispatch_workgroups(*fold(item.groups))
+                run.dispatch_workgroups(*fold(item.groups, self.side))
                 count += 1
             if run is not None:
                 run.end()
@@ -380,12 +384,12 @@ class Device:
             self._reach(*self._mark())
 
 
-def fold(groups: int) -> tuple[int, int]:
-    """(x, y) with x * y >= groups, each within the limit; a kernel leaves out what is too many."""
-    if groups <= GROUPS:
+def fold(groups: int, side: int = GROUPS) -> tuple[int, int]:
+    """(x, y) with x * y >= groups, each at most `side`; a kernel leaves out what is too many."""
+    if groups <= side:
         return groups, 1
-    y = -(-groups // GROUPS)
-    if y > GROUPS:
+    y = -(-groups // side)
+    if y > side:
         raise ValueError(f"a kernel of {groups} workgroups is too large for a GPU")
     return -(-groups // y), y
 

@@ -3,7 +3,7 @@
 Adapters are numbered from 0: "gpu" is the first one, "gpu:1" the next. Real GPUs come before
 software ones, and CHARL_GPU_ADAPTER=name puts the first adapter with that text in its name ahead of
 all. A device is opened when it is first asked for, with the optional features and the limits that
-its adapter has, less those of CHARL_GPU_MASK.
+its adapter has, less those of CHARL_GPU_MASK, or lower where CHARL_GPU_LIMITS says so.
 
 A child of fork cannot use the devices of its parent, nor the driver: it is told so.
 """
@@ -17,7 +17,7 @@ import threading
 from typing import Any, NamedTuple
 
 from charl.core.errors import BackendUnavailable, DeviceLost
-from charl.core.settings import config
+from charl.core.settings import BY_NAME, config
 from charl.runtime.device import Caps, Device
 
 FEATURES = {
@@ -26,14 +26,7 @@ FEATURES = {
     "f16": "shader-f16",
     "subgroup": "subgroup",
 }
-LIMITS = (
-    "max-buffer-size",
-    "max-storage-buffer-binding-size",
-    "max-storage-buffers-per-shader-stage",
-    "max-compute-invocations-per-workgroup",
-    "max-compute-workgroup-size-x",
-    "max-compute-workgroup-storage-size",
-)
+LIMITS = BY_NAME["gpu_limits"].allowed
 _ORDER = ("DiscreteGPU", "IntegratedGPU", "VirtualGPU", "Unknown", "CPU")
 GET_ADAPTER = (
     "the vendor's Vulkan driver makes a GPU an adapter; on Debian the package mesa-vulkan-drivers "
@@ -108,6 +101,7 @@ def adapters() -> list[Adapter]:
 def _adapter(handle: Any) -> Adapter:
     info, limits = handle.info, handle.limits
     masked = frozenset(config.gpu_mask.split(","))
+    lower = dict(item.split("=") for item in config.gpu_limits.split(",") if item)
     features = frozenset(
         name
         for name, theirs in FEATURES.items()
@@ -120,7 +114,7 @@ def _adapter(handle: Any) -> Adapter:
         str(info["description"]),
         features,
         masked & FEATURES.keys(),
-        {name: limits[name] for name in LIMITS},
+        {name: min(limits[name], int(lower.get(name, limits[name]))) for name in LIMITS},
         handle,
     )
 
@@ -260,7 +254,7 @@ def _configure(changed: dict) -> None:
     if "gpu_memory_limit" in changed:
         for found in _devices.values():
             found.pool.limit = config.gpu_memory_limit
-    if not _devices and {"gpu_mask", "gpu_adapter"} & changed.keys():
+    if not _devices and {"gpu_mask", "gpu_adapter", "gpu_limits"} & changed.keys():
         _adapters = None
 
 

@@ -3,8 +3,9 @@
 Stored are: what was asked for; what an earlier plan computed without storing; scans, updates and
 blocked reductions; reductions, contractions and gathers that a live Tensor holds; and all that
 lowering finds it cannot do without (MustStore). Everything else is computed where it is used. Each
-stored vertex is a root; roots over one iteration space that share inputs go into one kernel. No
-choice made here changes a value.
+stored vertex is a root; roots over one iteration space that share inputs go into one kernel. On a
+device that binds few buffers, more is stored until each kernel fits. No choice made here changes a
+value.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 
 from charl.core.errors import InternalError
 from charl.schedule.index import NotAffine
-from charl.schedule.kernel import instructions
+from charl.schedule.kernel import Kernel, instructions
 from charl.schedule.lower import HEAVY, OPS_COST, Incompatible, MustStore, lower
 from charl.schedule.prepare import HANDLE, MOVEMENT, OUT, SEEN, Graph
 from charl.schedule.sizes import same
@@ -22,18 +23,22 @@ from charl.schedule.stages import Lowered
 MAX_OPS = 160  # of one kernel, and of these
 MAX_HEAVY = 20
 MAX_ARGS = 28
+ANY = 1 << 30  # as many buffers as a kernel wants
 MAX_TRIES = 4  # groups that a root is offered to
+OTHERS = 3  # buffers of a kernel beside its inputs: parameters, one output, scratch or errors
 CHEAP_INPUTS = 3  # a cheap value of more inputs is stored rather than computed in two kernels
 SOURCES = ("leaf", "const", "fill", "iota")
 
 
-def fuse(graph: Graph) -> tuple[list[Lowered], set[int]]:
-    """The kernels in launch order, and the stored vertices."""
+def fuse(graph: Graph, buffers: int = ANY) -> tuple[list[Lowered], set[int]]:
+    """The kernels in launch order, and the stored vertices. A kernel has at most `buffers` buffers
+    (`width`), but for single operations that need more.
+    """
     stored = _first_stored(graph)
-    _cut_large(graph, stored)
+    _cut_large(graph, stored, min(MAX_ARGS, buffers - OTHERS))
     while True:
         try:
-            groups = _partition(graph, stored)
+            groups = _partition(graph, stored, buffers)
         except MustStore as must:
             if must.vertex in stored or graph[must.vertex].op == "leaf":
                 raise InternalError(
@@ -81,8 +86,16 @@ def _first_stored(graph: Graph) -> set[int]:
     return stored
 
 
-def _cut_large(graph: Graph, stored: set[int]) -> None:
-    """Stores a vertex wherever the arithmetic behind it would outgrow one kernel."""
+def width(group: Lowered) -> int:
+    """The buffers that a kernel binds: arguments, parameters, scratch, and the record of errors."""
+    slots = isinstance(group.kernel, Kernel) and bool(group.kernel.slots)
+    return len(group.args) + 1 + slots + bool(group.sites)
+
+
+def _cut_large(graph: Graph, stored: set[int], most: int) -> None:
+    """Stores a vertex wherever the arithmetic behind it would outgrow one kernel, or have more than
+    `most` inputs.
+    """
     uses = [0] * len(graph.vertices)
     for v in graph.vertices:
         for s in v.src:
@@ -103,14 +116,12 @@ def _cut_large(graph: Graph, stored: set[int]) -> None:
             if not uses[s]:
                 behind.pop(s, None)
         heavy = sum(OPS_COST.get(graph[o].op, 1) >= HEAVY for o in ops)
-        if (
-            len(ops) > MAX_OPS or heavy > MAX_HEAVY or len(inputs) > MAX_ARGS
-        ) and v.op not in MOVEMENT:
+        if (len(ops) > MAX_OPS or heavy > MAX_HEAVY or len(inputs) > most) and v.op not in MOVEMENT:
             stored.add(at)
         behind[at] = ops, inputs
 
 
-def _partition(graph: Graph, stored: set[int]) -> list[Lowered]:
+def _partition(graph: Graph, stored: set[int], buffers: int) -> list[Lowered]:
     groups: list[Lowered] = []
     home: dict[int, int] = {}
     for root in sorted(stored):
@@ -122,14 +133,35 @@ def _partition(graph: Graph, stored: set[int]) -> list[Lowered]:
             raise InternalError(
                 f"fuse: vertex {root} ({graph[root].op}) cannot be lowered alone"
             ) from None
+        if width(single) > buffers:
+            _cut_wide(graph, stored, single, buffers)
         before = max((home[a] for a in single.args if a in home), default=-1)
-        at = _join(graph, stored, groups, single, before)
+        at = _join(graph, stored, groups, single, before, buffers)
         if at < 0:
             groups.append(single)
             at = len(groups) - 1
         for member in groups[at].roots:
             home[member] = at
     return groups
+
+
+def _cut_wide(graph: Graph, stored: set[int], group: Lowered, buffers: int) -> None:
+    """Raises MustStore for a step of a kernel with too many buffers: the one with the most inputs
+    behind it that a kernel takes. Returns where no step is left to be stored.
+    """
+    behind: dict[int, set[int]] = {}
+    ranks = []
+    for at in sorted(group.demanded):
+        v = graph[at]
+        behind[at] = set()
+        for s in v.src:
+            behind[at] |= behind.get(s, {s} if s in stored or graph[s].op == "leaf" else set())
+        over = len(behind[at]) - max(buffers - OTHERS, 1)
+        plain = v.op not in (*MOVEMENT, *SOURCES, "update", "copy")
+        if plain and at not in group.roots and len(behind[at]) > 1:
+            ranks.append((over > 0, abs(over), at))
+    if ranks:
+        raise MustStore(min(ranks)[2])
 
 
 def _nothing(graph: Graph, root: int) -> bool:
@@ -140,7 +172,12 @@ def _nothing(graph: Graph, root: int) -> bool:
 
 
 def _join(
-    graph: Graph, stored: set[int], groups: list[Lowered], single: Lowered, before: int
+    graph: Graph,
+    stored: set[int],
+    groups: list[Lowered],
+    single: Lowered,
+    before: int,
+    buffers: int,
 ) -> int:
     """The group that took the root in, or -1. A group before one that the root reads from is out of
     the question.
@@ -163,7 +200,8 @@ def _join(
             merged = lower(graph, stored, sorted([*group.roots, root]))
         except (MustStore, Incompatible, NotAffine):
             continue
-        if len(merged.args) <= MAX_ARGS and len(instructions(merged.kernel)) <= MAX_OPS + MAX_ARGS:
+        fits = len(merged.args) <= MAX_ARGS and width(merged) <= buffers
+        if fits and len(instructions(merged.kernel)) <= MAX_OPS + MAX_ARGS:
             groups[at] = merged
             return at
     return -1

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from charl.core.dtypes import BY_SHORT
-from charl.schedule.fuse import fuse
+from charl.schedule.fuse import ANY, fuse, width
 from charl.schedule.kernel import Value, verify
 from charl.schedule.prepare import HANDLE, OUT, SEEN, Graph, prepare
 from charl.schedule.sizes import Number, Trace, product
@@ -31,12 +31,13 @@ class Slot(NamedTuple):
 
 class Step(NamedTuple):
     """One launch. `buffers` are slots, aligned with kernel.args; `sites` the nodes that its checks
-    belong to.
+    belong to; `width` counts what it binds on a GPU.
     """
 
     kernel: Value
     buffers: tuple[int, ...]
     sites: tuple[int, ...]
+    width: int
 
 
 class BoundStep(NamedTuple):
@@ -75,13 +76,15 @@ class Schedule(NamedTuple):
         return "\n".join(lines)
 
 
-def build(nodes: Sequence, flags: Sequence[int]) -> Schedule:
-    """Schedules Nodes (in DFS order, with their flags). Pure: nothing is computed, no Node changes."""
+def build(nodes: Sequence, flags: Sequence[int], buffers: int = ANY) -> Schedule:
+    """Schedules Nodes (in DFS order, with their flags), in kernels of at most so many buffers. Pure:
+    nothing is computed, no Node changes.
+    """
     trace = Trace()
     graph = prepare(nodes, flags, trace)
     if watch is not None:
         watch("prepare", graph)
-    groups, stored = fuse(graph)
+    groups, stored = fuse(graph, buffers)
     if watch is not None:
         for group in groups:
             watch(f"fuse and lower: vertices {group.roots}", group.kernel)
@@ -110,7 +113,8 @@ def build(nodes: Sequence, flags: Sequence[int]) -> Schedule:
     steps = []
     for group in groups:
         verify(group.kernel)
-        steps.append(Step(group.kernel, tuple(slot(a) for a in group.args), tuple(group.sites)))
+        places = tuple(slot(a) for a in group.args)
+        steps.append(Step(group.kernel, places, tuple(group.sites), width(group)))
     return Schedule(tuple(steps), tuple(slots), _binder(trace, groups, sizes))
 
 

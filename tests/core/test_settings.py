@@ -25,6 +25,9 @@ def test_defaults_and_environment():
         ("CHARL_EAGER", "maybe", "must be 1 or 0"),
         ("CHARL_DEBUG", "9", "must be 0 to 5"),
         ("CHARL_NUM_THREADS", "two", "must be an int"),
+        ("CHARL_GPU_MASK", "f64,f8", "must be NAME, by comma, of f64.*; got 'f8'"),
+        ("CHARL_GPU_LIMITS", "max-buffer-size=-1", "must be NAME=NUMBER, by comma.*got 'max"),
+        ("CHARL_GPU_LIMITS", "most-buffers=3", "must be NAME=NUMBER, by comma.*got 'most"),
     ],
 )
 def test_a_bad_environment_names_the_variable(name, text, message):

@@ -157,12 +157,12 @@ def sizes_of(nodes):
     return [s for n in nodes for s in (*n.shape, *(() if n.realized else n.sizes))]
 
 
-def run(outputs, donate=(), schedule=None, flags=None):
+def run(outputs, donate=(), schedule=None, flags=None, buffers=plan.ANY):
     """(values of the outputs, schedule). With a schedule, binds that one (None where a guard
     fails).
     """
     nodes = order(outputs)
-    schedule = schedule or plan.build(nodes, flags or flags_of(nodes, outputs, donate))
+    schedule = schedule or plan.build(nodes, flags or flags_of(nodes, outputs, donate), buffers)
     bound = schedule.bind(sizes_of(nodes))
     if bound is None:
         return None, schedule

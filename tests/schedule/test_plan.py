@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charl.schedule import plan
 from charl.schedule.kernel import Contract
 from charl.schedule.prepare import HANDLE, OUT, SEEN
 
@@ -196,6 +197,24 @@ def test_a_long_chain_is_cut_without_recursion():
     assert len(schedule.steps) > 10
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_kernels_of_many_inputs_are_cut_to_few_buffers(shared):
+    x = [data(4, 5) for _ in range(40)]
+    outputs = []
+    for at in range(0, 40, 20):
+        tree = x[at : at + 20]
+        while len(tree) > 1:
+            tree = [elementwise("add", a, b) for a, b in zip(tree[::2], tree[1::2])] + (
+                tree[-1:] if len(tree) % 2 else []
+            )
+        outputs.append(elementwise("multiply", tree[0], x[0] if shared else x[at]))
+    values, schedule = run(outputs, buffers=8)
+    for out, value in zip(outputs, values):
+        np.testing.assert_array_equal(value, evaluate(out, {}))
+    assert max(step.width for step in schedule.steps) <= 8 < 20 <= len(schedule.steps) * 5
+    assert max(step.width for step in run(outputs)[1].steps) > 20
+
+
 def test_stencil_of_a_stencil_is_stored():
     x = data(20)
     for n in (18, 16, 14):
@@ -351,7 +370,9 @@ def test_random_graphs(draws):
     ]
     memo = {}
     expected = [evaluate(o, memo).copy() for o in outputs]
-    values, _ = run(outputs, donate)
+    buffers = draws.draw(st.sampled_from([plan.ANY, 8, 6]))
+    values, schedule = run(outputs, donate, buffers=buffers)
     for value, want in zip(values, expected):
         np.testing.assert_array_equal(value, want)
+    assert all(step.width <= buffers for step in schedule.steps), str(schedule)
     assert OUT
