@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import benchmarks.workloads  # noqa: F401  (declares them)
-from benchmarks import acceptance, floor, peers, report
+from benchmarks import acceptance, floor, gpu, peers, report
 from benchmarks.runner import QUICK, Effort, Result, measure
 from benchmarks.workload import WORKLOADS, Workload
+from charl.core.errors import BackendUnavailable
 
 RESULTS = Path(__file__).parent / "results"
 TABLE_SIZES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
@@ -33,6 +34,12 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument(
         "--peers", default="", metavar="LIST", help="all, or of numexpr,numba,jax,torch"
+    )
+    top.add_argument(
+        "--device",
+        default="cpu",
+        metavar="NAME",
+        help="cpu, or gpu, gpu:1, ...: float32 there, beside torch and CuPy where they find CUDA",
     )
     top.add_argument(
         "--threads",
@@ -88,6 +95,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser().parse_args(argv)
     threads = given.threads or available_threads()
     if given.names[:1] == ["acceptance"]:
+        if given.device != "cpu":
+            print("benchmarks: acceptance measures the cpu", file=sys.stderr)
+            return 2
         peers.set_threads(threads)
         return acceptance.main(given.names[1:])
     as_table = given.names == ["table"]
@@ -103,6 +113,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    chosen = [WORKLOADS[name] for name in names or WORKLOADS]
+    if given.device != "cpu":
+        return on_gpu(chosen, given)
     try:
         peers.choose(given.peers)
     except ValueError as error:
@@ -114,10 +127,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{threads} threads; measured limits: read {limit.read / 1e9:.1f} GB/s,"
         f" copy {limit.copy / 1e9:.1f} GB/s, fma {limit.flops / 1e9:.0f} Gflop/s float32"
     )
-    results = run([WORKLOADS[name] for name in names or WORKLOADS], given, as_table)
+    results = run(chosen, given, as_table)
     print(report.table(results, limit))
+    return finish(results, limit, given)
+
+
+def on_gpu(chosen: Sequence[Workload], given: argparse.Namespace) -> int:
+    """As main, on a GPU."""
+    try:
+        limit = gpu.peak(given.device, given.quick)
+    except (ValueError, BackendUnavailable) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    print(
+        f"{limit.adapter}; measured limits: copy {limit.copy / 1e9:.1f} GB/s,"
+        f" fma {limit.flops / 1e9:.0f} Gflop/s float32"
+    )
+    results = gpu.run(chosen, given.device, given.quick, QUICK if given.quick else Effort())
+    print(gpu.table(results, limit))
+    return finish(results, limit, given)
+
+
+def finish(
+    results: list[Result], limit: floor.Floor | floor.Peak, given: argparse.Namespace
+) -> int:
+    """Writes what is wanted. Returns the exit status."""
     if given.json is not None:
-        file = Path(given.json) if given.json else RESULTS / "latest.json"
+        latest = "latest.json" if given.device == "cpu" else "latest-gpu.json"
+        file = Path(given.json) if given.json else RESULTS / latest
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(report.to_json(results, limit))
         print(f"wrote {file}")

@@ -1,5 +1,5 @@
 """The machine's limits, measured: bytes a second read and copied, multiply-adds a second. LLVM
-makes the loops.
+makes the loops. A GPU's limits are charl.runtime.probe's.
 """
 
 from __future__ import annotations
@@ -33,6 +33,19 @@ class Floor:
     def seconds(self, nbytes: int, flops: int) -> float:
         """The least time from memory: by bytes or by arithmetic, whichever is longer."""
         return max(nbytes / max(self.read, self.copy), flops / self.flops)
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Of a GPU. copy: bytes a second, both directions together; flops: float32, an fma as two."""
+
+    adapter: str
+    copy: float
+    flops: float
+
+    def seconds(self, nbytes: int, flops: int) -> float:
+        """The least time from memory: by bytes or by arithmetic, whichever is longer."""
+        return max(nbytes / self.copy, flops / self.flops)
 
 
 def vector_lanes() -> int:

@@ -20,7 +20,7 @@ import charl as ch
 @dataclass(frozen=True)
 class Peer:
     """A contender. `library` names its functions in Workload.run; `finish` returns when the result
-    is there.
+    is there, or on its way: then `settle` awaits all that is.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Peer:
     give: Callable[[Any], np.ndarray] = np.asarray
     ready: Callable[[], None] = lambda: None
     mode: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
+    settle: Callable[[], object] = lambda: None
 
 
 def charl_peer(backend: str) -> Peer:
@@ -100,5 +101,5 @@ def set_threads(count: int) -> None:
 
 def versions() -> dict[str, str]:
     """Of the libraries that could be compared and are installed."""
-    names = ("numpy", "llvmlite", *OPTIONAL)
+    names = ("numpy", "llvmlite", "wgpu", *OPTIONAL)
     return {name: version(name) for name in names if importlib.util.find_spec(name)}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.floor import Floor
+from benchmarks.floor import Floor, Peak
 from benchmarks.peers import versions
 from benchmarks.runner import Result
 from benchmarks.workload import WORKLOADS
@@ -81,7 +81,7 @@ def machine() -> dict[str, str]:
     }
 
 
-def to_json(results: Sequence[Result], floor: Floor) -> str:
+def to_json(results: Sequence[Result], floor: Floor | Peak) -> str:
     """Everything that was measured: seconds of each round."""
     rows = [
         asdict(result) | {"median": result.median if result.seconds else None} for result in results
@@ -91,7 +91,7 @@ def to_json(results: Sequence[Result], floor: Floor) -> str:
     )
 
 
-def plot(results: Sequence[Result], floor: Floor, folder: Path) -> list[Path]:
+def plot(results: Sequence[Result], floor: Floor | Peak, folder: Path) -> list[Path]:
     """One PNG a workload: time over size, with the floor. Raises ImportError where matplotlib is
     missing.
     """

@@ -19,6 +19,8 @@ class Workload:
     flops(size)      arithmetic operations, an exp or tanh counting as one
     tolerance        relative to the largest magnitude of NumPy's result
     quick            the size that --quick takes
+    gpu              the sizes for a GPU; without any, the largest of `sizes`
+    steps            what one call does so many times: the tables give the time of each
     """
 
     name: str
@@ -30,6 +32,8 @@ class Workload:
     flops: Callable[[int], int]
     tolerance: float = 1e-5
     quick: int = 0
+    gpu: tuple[int, ...] = ()
+    steps: int = 1
     tags: tuple[str, ...] = field(default=())
 
 

@@ -18,6 +18,7 @@ import charl as ch
 from benchmarks.workload import workload
 
 POWERS = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+LARGE = (1 << 20, 1 << 26)  # for a GPU: 4 and 256 MB of float32
 
 
 def plain(
@@ -31,6 +32,8 @@ def plain(
         run["jax"] = _Late("jax", lambda jax: jax.jit(functools.partial(function, jax.numpy)))
     if importlib.util.find_spec("torch"):
         run["torch"] = _Late("torch", lambda xp: functools.partial(torch or function, xp))
+    if importlib.util.find_spec("cupy"):
+        run["cupy"] = _Late("cupy", lambda xp: functools.partial(function, xp))
     return run
 
 
@@ -143,6 +146,7 @@ workload(
     nbytes=lambda n: 16 * n,
     flops=lambda n: 2 * n,
     quick=100_000,
+    gpu=LARGE,
     tags=("table",),
 )
 workload(
@@ -164,6 +168,7 @@ workload(
     flops=lambda n: 15 * n,
     tolerance=1e-5,
     quick=100_000,
+    gpu=LARGE,
 )
 workload(
     "transcendental",
@@ -175,8 +180,50 @@ workload(
     flops=lambda n: 15 * n,
     tolerance=1e-5,
     quick=100_000,
+    gpu=LARGE,
     tags=("table",),
 )
+
+STEPS = 1_000
+
+
+def steps(realize, x):
+    """Each needs the one before; realize(x) is called after each."""
+    for _ in range(STEPS):
+        x = x * 0.999 + 0.001
+        realize(x)
+    return x
+
+
+def pending(realize, x):
+    """As many, of which charl records and fuses what it likes."""
+    for _ in range(STEPS):
+        x = x * 0.999 + 0.001
+    realize(x)
+    return x
+
+
+for _name, _doc, _function in (
+    ("steps", "1,000 dependent small steps, each realized", steps),
+    ("pending", "1,000 dependent small steps, realized at the end", pending),
+):
+    workload(
+        _name,
+        _doc,
+        sizes=(1_000,),
+        make=normal(vector),
+        run={
+            "charl": functools.partial(_function, ch.eval),
+            **{
+                name: functools.partial(_function, lambda x: None)
+                for name in ("numpy", "torch", "cupy")
+            },
+        },
+        nbytes=lambda n: 8 * n * STEPS,
+        flops=lambda n: 2 * n * STEPS,
+        quick=1_000,
+        steps=STEPS,
+    )
 
 # Reductions.
 
@@ -210,6 +257,15 @@ def softmax_torch(xp, x):
     return xp.softmax(x, dim=1)
 
 
+def layer_norm(xp, x):
+    centred = x - xp.mean(x, axis=1, keepdims=True)
+    return centred / xp.sqrt(xp.mean(centred * centred, axis=1, keepdims=True) + 1e-5)
+
+
+def layer_norm_torch(xp, x):
+    return xp.nn.functional.layer_norm(x, x.shape[1:])
+
+
 def rows(size: int) -> tuple[int, ...]:
     """A (m, 1024) matrix of about `size` elements."""
     return (max(1, size // 1024), 1024)
@@ -233,18 +289,24 @@ for _name, _doc, _function, _shape, _ops in (
         flops=lambda n, ops=_ops: ops * n,
         tolerance=1e-4,
         quick=10_000,
+        gpu=LARGE,
         tags=("reduction",),
     )
-workload(
-    "softmax",
-    "softmax over the last axis of (m, 1024) float32; the largest is 4096 x 1024",
-    sizes=(10_240, 1_048_576, 4_194_304),
-    make=normal(rows),
-    run=plain(softmax, softmax_torch),
-    nbytes=lambda n: 8 * n,
-    flops=lambda n: 5 * n,
-    quick=10_240,
-)
+for _name, _doc, _function, _torch, _ops in (
+    ("softmax", "softmax", softmax, softmax_torch, 5),
+    ("layernorm", "layer norm", layer_norm, layer_norm_torch, 7),
+):
+    workload(
+        _name,
+        f"{_doc} over the last axis of (m, 1024) float32; the largest on a CPU is 4096 x 1024",
+        sizes=(10_240, 1_048_576, 4_194_304),
+        make=normal(rows),
+        run=plain(_function, _torch),
+        nbytes=lambda n: 8 * n,
+        flops=lambda n, ops=_ops: ops * n,
+        quick=10_240,
+        gpu=LARGE,
+    )
 
 # Matrix products and a network.
 
@@ -284,6 +346,7 @@ workload(
     flops=lambda n: 2 * math.isqrt(n) ** 3,
     tolerance=1e-4,
     quick=100 * 100,
+    gpu=(1024 * 1024, 4096 * 4096),
     tags=("table",),
 )
 workload(
@@ -296,6 +359,7 @@ workload(
     flops=lambda n: 2 * n * WEIGHTS,
     tolerance=1e-4,
     quick=32,
+    gpu=(512, 16_384),
     tags=("table",),
 )
 
@@ -320,4 +384,5 @@ workload(
     flops=lambda n: 33 * n,
     tolerance=1e-12,
     quick=10_000,
+    gpu=(1 << 24,),
 )

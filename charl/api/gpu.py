@@ -24,6 +24,16 @@ def reset():
     _devices.reset()
 
 
+def synchronize():
+    """Returns once the GPUs in use have done all work that was handed to them; for measurements.
+
+    What is only recorded has not been handed to them: `ch.eval(...)` first.
+
+    >>> ch.gpu.synchronize()
+    """
+    _devices.synchronize()
+
+
 def memory_stats():
     """What the pools of the GPUs in use hold: in_use, cached and peak in bytes, buffers; a dict.
 

@@ -67,6 +67,12 @@ def reset() -> None:
     runtime.gpu.reset()
 
 
+def synchronize() -> None:
+    """Returns once all GPUs in use have done their work."""
+    for device in runtime.gpu.opened():
+        device.synchronize()
+
+
 def memory_stats() -> dict[str, int]:
     """What the pools of all GPUs in use hold: in_use, cached and peak in bytes, buffers."""
     total = {"in_use": 0, "cached": 0, "peak": 0, "buffers": 0}
