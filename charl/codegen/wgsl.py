@@ -10,7 +10,7 @@ Bindings of group 0, in the order of `Shader.bindings`:
 
 How a Kernel is walked (kernel.py's orders of reduction hold but for the number of lanes):
 
-    row, no folds     an invocation is one element: outer indices and j
+    row, no folds     an invocation is one element, or four of one row (wgsl_elements)
     row               a workgroup is one outer index; its invocations are the lanes of j
     column            an invocation is one outer index, and walks j
     Contract          a workgroup is one tile (wgsl_matmul)
@@ -22,12 +22,14 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
+from charl.codegen.wgsl_elements import Elements
 from charl.codegen.wgsl_matmul import Product
+from charl.codegen.wgsl_quads import quads
 from charl.codegen.wgsl_values import Features, Tiling, Unsupported
-from charl.codegen.wgsl_walks import Columns, Elements, Rows
+from charl.codegen.wgsl_walks import Columns, Rows
 from charl.schedule.kernel import Int, Kernel, P, Value
 
-__all__ = ["Features", "Shader", "Tiling", "Unsupported", "emit", "lanes", "probe"]
+__all__ = ["Features", "Shader", "Tiling", "Unsupported", "emit", "probe", "suited"]
 
 LANES = 256  # invocations that share a row
 SHORT_LANES = 32  # and one of up to
@@ -70,18 +72,30 @@ def _number(value: Int, params: Sequence[int]) -> int:
     return params[value.k] if isinstance(value, P) else value
 
 
-def lanes(kernel: Value, params: Sequence[int]) -> int:
-    """Invocations that share a row, for these launch parameters. A sum's order follows it, so it
-    depends on extents alone.
+def suited(kernel: Value, params: Sequence[int], tiling: Tiling = USUAL) -> tuple:
+    """What `emit` takes after the features, for these launch parameters: how many invocations share
+    a row (a sum's order follows it, so it depends on extents alone), the tiling, and the arguments
+    that may be taken as vectors.
     """
     if not isinstance(kernel, Kernel) or kernel.inner is None:
-        return LANES
-    return SHORT_LANES if 0 < _number(kernel.inner.extent, params) <= SHORT_ROW else LANES
+        return LANES, tiling, frozenset()
+    extent = _number(kernel.inner.extent, params)
+    vectors = quads(kernel, params)
+    if kernel.outer and extent % 4 and Elements.takes(kernel):  # a row begins anywhere
+        vectors = frozenset()
+    return SHORT_LANES if 0 < extent <= SHORT_ROW else LANES, tiling, vectors
 
 
-def emit(kernel: Value, features: Features, lanes: int = LANES, tiling: Tiling = USUAL) -> Shader:
-    """The shader of a Kernel. `lanes`, a power of two, are the invocations that share a row. Raises
-    Unsupported where the device lacks a dtype or a limit.
+def emit(
+    kernel: Value,
+    features: Features,
+    lanes: int = LANES,
+    tiling: Tiling = USUAL,
+    quads: frozenset[int] = frozenset(),
+) -> Shader:
+    """The shader of a Kernel. `lanes`, a power of two, are the invocations that share a row; `quads`
+    the arguments all of whose accesses are aligned vectors. Raises Unsupported where the device
+    lacks a dtype or a limit.
     """
     most = 1 << (features.max_workgroup.bit_length() - 1)
     walk: Product | Columns | Elements | Rows
@@ -90,7 +104,7 @@ def emit(kernel: Value, features: Features, lanes: int = LANES, tiling: Tiling =
     elif kernel.order == "column":
         walk = Columns(kernel, features, min(tiling.columns, most))
     elif Elements.takes(kernel):
-        walk = Elements(kernel, features, min(tiling.elements, most))
+        walk = Elements(kernel, features, min(tiling.elements, most), tiling, quads)
     else:
         walk = Rows(kernel, features, min(lanes, most))
     return Shader(walk.text(), *walk.launch())

@@ -41,6 +41,7 @@ class Frame:
         )
         written = {i.attr.arg for i in self.body if i.op == "store"}
         self.written = {k for k, a in enumerate(kernel.args) if a.mode != "in"} | written
+        self.quads: set[int] = set()  # arguments that are only taken four neighbours at a time
 
     # -- text --------------------------------------------------------------------------------------
 
@@ -85,9 +86,20 @@ class Frame:
     def element(self, arg: int) -> str:
         """The type of a buffer's elements."""
         dtype = self.kernel.args[arg].dtype
+        if self.by_four(arg):
+            return f"vec4<{self.values.register(dtype)}>"
         if BY_SHORT[dtype].itemsize >= 4:
             return self.values.register(dtype)
-        return "atomic<u32>" if arg in self.written else "u32"
+        return "atomic<u32>" if self.shared_words(arg) else "u32"
+
+    def by_four(self, arg: int) -> bool:
+        """Whether a buffer is bound as vectors."""
+        dtype = self.kernel.args[arg].dtype
+        return arg in self.quads and BY_SHORT[dtype].itemsize >= 4 and not self.values.pair(dtype)
+
+    def shared_words(self, arg: int) -> bool:
+        """Whether two invocations may write parts of one word."""
+        return arg in self.written and arg not in self.quads
 
     def load(self, arg: int, at: str) -> str:
         if BY_SHORT[self.kernel.args[arg].dtype].itemsize >= 4:
@@ -95,9 +107,60 @@ class Frame:
         return f"load_a{arg}({at})"
 
     def store(self, arg: int, at: str, value: str) -> str:
-        if BY_SHORT[self.kernel.args[arg].dtype].itemsize >= 4:
+        if BY_SHORT[self.kernel.args[arg].dtype].itemsize >= 4 and not self.by_four(arg):
             return f"a{arg}[{at}] = {value};"
         return f"store_a{arg}({at}, {value});"
+
+    def load4(self, arg: int, quad: str, name: str) -> list[str]:
+        """Lines that load elements 4 * quad to 4 * quad + 3; their texts, made of `name`."""
+        dtype = self.kernel.args[arg].dtype
+        size = BY_SHORT[dtype].itemsize
+        if self.by_four(arg):
+            self.put(f"let {name} = a{arg}[{quad}];")
+            return [f"{name}.{part}" for part in "xyzw"]
+        if size >= 4:
+            texts = [f"a{arg}[4u * ({quad}) + {k}u]" for k in range(4)]
+        else:
+            for k in range(size):
+                at = quad if size == 1 else f"2u * ({quad}) + {k}u"
+                self.put(f"let {name}w{k} = a{arg}[{at}];")
+            texts = [
+                self.unpacked(dtype, f"{name}w{k * size // 4}", f"{k * size % 4 * 8}u")
+                for k in range(4)
+            ]
+        for k, text in enumerate(texts):
+            self.put(f"let {name}_{k} = {text};")
+        return [f"{name}_{k}" for k in range(4)]
+
+    def store4(self, arg: int, quad: str, values: list[str]) -> None:
+        """Lines that store elements 4 * quad to 4 * quad + 3."""
+        dtype = self.kernel.args[arg].dtype
+        size = BY_SHORT[dtype].itemsize
+        if self.by_four(arg):
+            kind = self.values.register(dtype)
+            self.put(f"a{arg}[{quad}] = vec4<{kind}>({', '.join(values)});")
+        elif size >= 4:
+            for k, x in enumerate(values):
+                self.put(f"a{arg}[4u * ({quad}) + {k}u] = {x};")
+        else:
+            per = 4 // size
+            for word in range(size):
+                parts = [
+                    f"({self.packed(dtype, x)}{f' << {8 * size * k}u' if k else ''})"
+                    for k, x in enumerate(values[word * per : word * per + per])
+                ]
+                at = quad if size == 1 else f"2u * ({quad}) + {word}u"
+                self.put(f"a{arg}[{at}] = {' | '.join(parts)};")
+
+    def unpacked(self, dtype: str, word: str, at: str) -> str:
+        """The value below 32 bits that starts at bit `at` of a word."""
+        bits = 8 * BY_SHORT[dtype].itemsize
+        got = f"({word} >> {at}) & 0x{(1 << bits) - 1:x}u"
+        if dtype == "b1":
+            return f"({got}) != 0u"
+        if self.values.register(dtype) == "i32":
+            return f"(bitcast<i32>(({word} >> {at}) << {32 - bits}u)) >> {32 - bits}u"
+        return got
 
     def packed(self, dtype: str, x: str) -> str:
         """A value below 32 bits as a u32 with zeros above it."""
@@ -108,32 +171,31 @@ class Frame:
             register == "i32") else x  # fmt: skip
 
     def accessors(self, arg: int) -> list[str]:
-        """load_aK and store_aK of a dtype below 32 bits."""
+        """load_aK and store_aK of a dtype below 32 bits, and store_aK of vectors."""
         dtype = self.kernel.args[arg].dtype
         size, register = BY_SHORT[dtype].itemsize, self.values.register(dtype)
+        if self.by_four(arg) and arg in self.written:
+            head = f"fn store_a{arg}(i: u32, v: {register})"
+            return [f"{head} {{ a{arg}[i >> 2u][i & 3u] = v; }}"]
         if size >= 4:
             return []
         bits, mask = 8 * size, f"0x{(1 << 8 * size) - 1:x}u"
         first, within = (2, 3) if size == 1 else (1, 1)
         place = f"  let at = (i & {within}u) * {bits}u;"
-        word = f"a{arg}[i >> {first}u]"
-        if arg in self.written:
+        word = place_of = f"a{arg}[i >> {first}u]"
+        if self.shared_words(arg):
             word = f"atomicLoad(&{word})"
-        got = f"({word} >> at) & {mask}"
-        if dtype == "b1":
-            got = f"({got}) != 0u"
-        elif register == "i32":
-            got = f"(bitcast<i32>(({word} >> at) << {32 - bits}u)) >> {32 - bits}u"
+        got = self.unpacked(dtype, word, "at")
         text = [f"fn load_a{arg}(i: u32) -> {register} {{", place, f"  return {got};", "}"]
         if arg in self.written:
-            place_of = f"a{arg}[i >> {first}u]"
-            text += [
-                f"fn store_a{arg}(i: u32, v: {register}) {{",
-                place,
-                f"  atomicAnd(&{place_of}, ~({mask} << at));",
-                f"  atomicOr(&{place_of}, {self.packed(dtype, 'v')} << at);",
-                "}",
-            ]
+            new = f"{self.packed(dtype, 'v')} << at"
+            write = [f"  {place_of} = ({place_of} & ~({mask} << at)) | ({new});"]
+            if self.shared_words(arg):
+                write = [
+                    f"  atomicAnd(&{place_of}, ~({mask} << at));",
+                    f"  atomicOr(&{place_of}, {new});",
+                ]
+            text += [f"fn store_a{arg}(i: u32, v: {register}) {{", place, *write, "}"]
         return ["\n".join(text)]
 
     def names(self) -> list[str]:

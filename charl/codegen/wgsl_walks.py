@@ -7,10 +7,8 @@ from charl.codegen.wgsl_values import Features
 from charl.core.dtypes import BY_SHORT
 from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK, STEPS, Int, Kernel, Stage
 
-_FOLDS = ("reduce", "scan")
 
-
-def _entry(workgroup: int) -> list[str]:
+def entry(workgroup: int) -> list[str]:
     """The head of main: `group` is the workgroup's number, `lane` the invocation's within it."""
     return [
         f"@compute @workgroup_size({workgroup})",
@@ -202,97 +200,6 @@ class Walk(Staged):
         )
 
 
-class Elements(Walk):
-    """One invocation for each element."""
-
-    @staticmethod
-    def takes(kernel: Kernel) -> bool:
-        """No folds and slots, and rows have nothing that is to happen once."""
-        loops = sum(stage.loop for stage in kernel.stages)
-        for stage in kernel.stages:
-            for instr in stage.body:
-                if instr.op in (*_FOLDS, "keep", "kept"):
-                    return False
-                if loops and not stage.loop and instr.op in ("store", "wrap"):
-                    return False
-        return loops <= 1 and (kernel.block is None or not loops)
-
-    def looping(self) -> bool:
-        return any(stage.loop for stage in self.kernel.stages)
-
-    def all_extents(self) -> tuple[Int, ...]:
-        return self.extents() + ((self.kernel.inner.extent,) if self.looping() else ())
-
-    def each(self) -> int:
-        """Elements of an invocation: as many as fill whole words of all that is stored packed."""
-        sizes = []
-        for instr in self.body:
-            size = BY_SHORT[instr.dtype].itemsize
-            if instr.op == "store" and size < 4:
-                if (instr.attr.offset, instr.attr.strides) != (0, (1,)) or not self.line():
-                    return 1
-                sizes.append(size)
-        return 4 // min(sizes, default=4)
-
-    def line(self) -> bool:
-        return not self.kernel.outer and self.looping()
-
-    def text(self) -> str:
-        extents, each = self.all_extents(), self.each()
-        names = [f"i{k}" for k in range(len(self.kernel.outer))] + ["j"] * self.looping()
-        total = " * ".join(self.int(e) for e in extents) or "1u"
-        times = f" * {each}u" if each > 1 else ""
-        self.put(f"let element = (group * {self.workgroup}u + lane){times};")
-        self.put(f"if (element >= {total}) {{ return; }}")
-        self.split("element", extents, names)
-        self.outer = names[: len(self.kernel.outer)]
-        self.stages()
-        return self.module([*_entry(self.workgroup), *self.lines, "}"])
-
-    def loop(self, stage: Stage) -> None:
-        each, rows = self.each(), dict(self.known)
-        if each == 1:
-            self.inner = "j"
-            for number, instr in self.numbered(self.stage):
-                self.instruction(number, instr)
-            return
-        n = self.int(self.kernel.inner.extent)
-        packed: dict[int, list[str]] = {}
-        for k in range(each):
-            self.known, self.inner = dict(rows), f"j{k}"
-            self.put(f"let j{k} = min(j + {k}u, {n} - 1u);")
-            self.active = f"j + {k}u < {n}" if k else None
-            for number, instr in self.numbered(self.stage):
-                if instr.op == "store" and BY_SHORT[instr.dtype].itemsize < 4:
-                    packed.setdefault(number, []).append(self.known[instr.args[0]])
-                else:
-                    self.instruction(number, instr, f"v{k}_")
-        for number, values in packed.items():
-            self._words(self.body[number], values, n)
-
-    def _words(self, instr, values: list[str], n: str) -> None:
-        """Stores neighbours: whole words, and one by one at the end of the array."""
-        bits, arg = 8 * BY_SHORT[instr.dtype].itemsize, instr.attr.arg
-        per = 32 // bits
-        self.open(f"if (j + {len(values)}u <= {n})")
-        for word in range(len(values) // per):
-            shown = [
-                self.packed(instr.dtype, x) + (f" << {bits * k}u" if k else "")
-                for k, x in enumerate(values[word * per : word * per + per])
-            ]
-            at = f"(j >> {per.bit_length() - 1}u) + {word}u"
-            self.put(f"atomicStore(&a{arg}[{at}], {' | '.join(f'({x})' for x in shown)});")
-        self.indent -= 1
-        self.open("} else")
-        for k, x in enumerate(values):
-            self.put(f"if (j + {k}u < {n}) {{ {self.store(arg, f'j + {k}u', x)} }}")
-        self.close()
-
-    def launch(self):
-        units = self.workgroup * self.each()
-        return tuple(self.names()), self.workgroup, units, ((self.all_extents(), units),)
-
-
 class Rows(Walk):
     """One workgroup for each row; its invocations are the lanes of j."""
 
@@ -309,7 +216,7 @@ class Rows(Walk):
             f"var<workgroup> {name}: array<{kind}, {self.workgroup}>;"
             for kind, name in self.shared.items()
         ]
-        return self.module([*cells, *_entry(self.workgroup), *self.lines, "}"])
+        return self.module([*cells, *entry(self.workgroup), *self.lines, "}"])
 
     def launch(self):
         grid = ((self.extents(), 1),)
@@ -370,7 +277,7 @@ class Columns(Walk):
         self.split("column", self.extents(), self.outer)
         self.bounds(COLUMN_BLOCK)
         self.stages()
-        return self.module([*_entry(self.workgroup), *self.lines, "}"])
+        return self.module([*entry(self.workgroup), *self.lines, "}"])
 
     def launch(self):
         grid = ((self.extents(), self.workgroup),)

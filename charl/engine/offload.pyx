@@ -27,7 +27,7 @@ from charl.core.lazy import loaded
 from charl.core.settings import config
 from charl.engine import tiers
 
-cdef object _programs = OrderedDict()  # by kernel text, features, lanes and tiling
+cdef object _programs = OrderedDict()  # by kernel text, features, and what suits the sizes
 cdef enum:
     ERROR_BYTES = 256  # a kernel's part of the error buffer: an offset that every device takes
 
@@ -35,23 +35,23 @@ cdef enum:
 class Shaded:
     """A kernel's shader for a device's features and tiling, or in `refusal` why there is none."""
 
-    def __init__(self, kernel, caps, lanes, tiling):
+    def __init__(self, kernel, caps, suited):
         self.text = str(kernel)
         self.shader = self.refusal = None
         try:
             features = codegen.wgsl.Features(*caps)
-            self.shader = codegen.wgsl.emit(kernel, features, lanes, codegen.wgsl.Tiling(*tiling))
+            self.shader = codegen.wgsl.emit(kernel, features, *suited)
         except codegen.wgsl.Unsupported as error:
             self.refusal = error
 
 
 cdef object _program(kernel, object device, list params):
     """The Shaded of a kernel, for these launch parameters."""
-    cdef object caps = device.caps, tiling = device.tiling, lanes = codegen.wgsl.lanes(kernel, params)
-    key = str(kernel), caps, lanes, tiling
+    suited = codegen.wgsl.suited(kernel, params, codegen.wgsl.Tiling(*device.tiling))
+    key = str(kernel), device.caps, suited
     found = _programs.get(key)
     if found is None:
-        found = _programs[key] = Shaded(kernel, caps, lanes, tiling)
+        found = _programs[key] = Shaded(kernel, device.caps, suited)
         if found.shader is not None and (config.debug >= 4 or config.dump):
             tiers.show(found.shader.text)
     _programs.move_to_end(key)

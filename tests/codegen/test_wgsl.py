@@ -41,10 +41,11 @@ def features(mask):
     return have._replace(**{name: getattr(have, name) and on for name, on in MASKS[mask].items()})
 
 
-def check(kernel, arrays, params, mask="full", lanes=256, ulp=64):
+def check(kernel, arrays, params, mask="full", lanes=0, ulp=64):
     verify(kernel)
+    suited = wgsl.suited(kernel, params)
     try:
-        shader = wgsl.emit(kernel, features(mask), lanes)
+        shader = wgsl.emit(kernel, features(mask), lanes or suited[0], *suited[1:])
     except wgsl.Unsupported as missing:
         assert mask == "bare" and missing.dtype == "f64", missing
         pytest.skip("float64 is not for this device")
@@ -62,8 +63,8 @@ def check(kernel, arrays, params, mask="full", lanes=256, ulp=64):
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("name", CASES)
 def test_cases(name, mask):
-    for n in (1, 33, 300):
-        check(*CASES[name](n, np.random.default_rng(5)), mask, lanes=(32, 256)[n > 40])
+    for n in (1, 33, 36, 300):
+        check(*CASES[name](n, np.random.default_rng(5)), mask)
 
 
 # -- reductions ------------------------------------------------------------------------------------
@@ -419,9 +420,9 @@ def test_tilings_move_no_bit(name):
         arrays = [rng.normal(size=n).astype("f4") for n in sizes]
     else:
         kernel, arrays, params = CASES[name](300, rng)
-    lanes = wgsl.lanes(kernel, params)
-    want, _ = shaders.run(wgsl.emit(kernel, features("full"), lanes), kernel, arrays, params)
+    shader = wgsl.emit(kernel, features("full"), *wgsl.suited(kernel, params))
+    want, _ = shaders.run(shader, kernel, arrays, params)
     for tiling in TILINGS:
-        shader = wgsl.emit(kernel, features("full"), lanes, tiling)
+        shader = wgsl.emit(kernel, features("full"), *wgsl.suited(kernel, params, tiling))
         got, _ = shaders.run(shader, kernel, arrays, params)
         assert all(a.tobytes() == b.tobytes() for a, b in zip(got, want)), tiling
