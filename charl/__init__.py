@@ -174,10 +174,12 @@ from charl.core.dtypes import (
     uint64,
 )
 from charl.core.dtypes import bool_ as bool
+from charl.core.lazy import submodules as _submodules
 from charl.core.settings import config
 from charl.tensor import Tensor
 
 _install()
+__getattr__ = _submodules(__name__, "nn")
 
 __array_api_version__ = "2025.12"
 __version__ = "0.1.0"

@@ -8,6 +8,7 @@ from typing import IO, Any, Literal, TypeAlias
 
 import numpy as np
 
+from charl import nn as nn
 from charl.api import gpu as gpu
 from charl.api import random as random
 from charl.api.data_type_functions import finfo_object, iinfo_object

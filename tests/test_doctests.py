@@ -17,7 +17,7 @@ DOCUMENTS = [
 
 def public():
     """(name, object) of the namespace, its modules' functions and its classes' methods."""
-    for name in sorted(set(dir(ch))):
+    for name in sorted({*dir(ch), "nn"}):  # nn is loaded when it is first asked for
         thing = getattr(ch, name)
         if name.startswith("_"):
             continue

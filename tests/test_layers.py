@@ -19,8 +19,8 @@ FLOORS = {
     "engine": 5,
     "tensor": 6,
     "api": 7,
-    "nn": 8,
-    "optim": 8,
+    "nn": TOP,
+    "optim": TOP,
     "inspect": 10,  # looks into every floor, and is run by the command line
     "cli": TOP,
     "demo": TOP,

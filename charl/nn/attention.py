@@ -1,0 +1,114 @@
+"""Attention and embeddings. Source: torch.nn.functional."""
+
+from __future__ import annotations
+
+import math
+
+import charl as ch
+from charl.nn.arguments import floating
+
+
+def scaled_dot_product_attention(
+    query,
+    key,
+    value,
+    attn_mask=None,
+    dropout_p=0.0,
+    is_causal=False,
+    scale=None,
+    enable_gqa=False,
+):
+    """softmax(query @ key^T * scale + mask) @ value: query (..., L, E), key (..., S, E), value (..., S, F) ->
+    (..., L, F). Leading axes broadcast. scale None is 1 / sqrt(E).
+
+    attn_mask, which broadcasts to (..., L, S): bool, False where a key takes no part, or floats, which are added. A
+    query without any key gives 0. is_causal: query i sees keys up to i. dropout_p: the probability with which a weight
+    becomes 0; the others are divided by 1 - dropout_p. enable_gqa: key and value have fewer heads (axis -3), each
+    shared by as many neighbours of query's.
+    Raises TypeError for dtypes that are not floating-point, ValueError for shapes that do not fit, a mask beside
+    is_causal, and a probability outside [0, 1].
+
+    >>> q = ch.ones((1, 2))
+    >>> ch.nn.scaled_dot_product_attention(q, q, ch.asarray([[3.0]]))
+    Tensor([[3.]])
+    """
+    name = "scaled_dot_product_attention"
+    q, k, v = (
+        floating(x, name, what) for x, what in ((query, "query"), (key, "key"), (value, "value"))
+    )
+    if min(q.ndim, k.ndim, v.ndim) < 2:
+        raise ValueError(f"{name}: query, key and value have at least 2 axes")
+    if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+        raise ValueError(
+            f"{name}: query {q.shape}, key {k.shape} and value {v.shape} do not fit: (..., L, E), "
+            "(..., S, E), (..., S, F)"
+        )
+    if attn_mask is not None and is_causal:
+        raise ValueError(f"{name}: attn_mask and is_causal exclude each other")
+    if not 0.0 <= dropout_p <= 1.0:
+        raise ValueError(f"{name}: dropout_p must lie in [0, 1], got {dropout_p}")
+    if enable_gqa:
+        k, v = (_repeat_heads(name, x, q) for x in (k, v))
+    factor = 1 / math.sqrt(max(q.shape[-1], 1)) if scale is None else scale
+    scores = ch.matmul(q, ch.matrix_transpose(k)) * factor
+    mask = attn_mask
+    if is_causal:
+        rows, columns = (ch.arange(n, device=q.device) for n in scores.shape[-2:])
+        mask = ch.expand_dims(rows, axis=1) >= columns
+    if mask is not None:
+        scores = _masked(scores, ch.asarray(mask))
+    weights = _weights(scores, mask is not None)
+    if dropout_p > 0.0:
+        kept = ch.random.default_rng().random(weights.shape, dtype=ch.float32) >= dropout_p
+        weights = ch.where(kept, weights / max(1.0 - dropout_p, 1e-30), 0)
+    return ch.matmul(weights, v)
+
+
+def _repeat_heads(name, x, query):
+    """x (..., heads, S, E) with each head as often as query needs it."""
+    if x.ndim < 3 or query.ndim < 3 or not x.shape[-3] or query.shape[-3] % x.shape[-3]:
+        raise ValueError(
+            f"{name}: {query.shape} needs a whole number of heads for each one of {x.shape}"
+        )
+    return ch.repeat(x, query.shape[-3] // x.shape[-3], axis=x.ndim - 3)
+
+
+def _masked(scores, mask):
+    if mask.dtype == ch.bool:
+        return ch.where(mask, scores, -math.inf)
+    return scores + ch.astype(mask, scores.dtype)
+
+
+def _weights(scores, masked):
+    """The softmax of each row; 0 where all of it is masked."""
+    top = ch.max(scores, axis=-1, keepdims=True)
+    if masked:
+        top = ch.where(top == -math.inf, 0, top)
+    e = ch.exp(scores - top)
+    total = ch.sum(e, axis=-1, keepdims=True)
+    if masked:
+        total = ch.where(total == 0, 1, total)
+    return e / total
+
+
+def embedding(input, weight, padding_idx=None):
+    """Rows of weight (n, ...) at the integers of input: its shape, then weight's from axis 1 on. As in NumPy, negative
+    integers count from the end. padding_idx names the row whose gradient is to be 0, and changes no value.
+
+    Raises TypeError where input is no array of integers, ValueError where padding_idx is no row, and, once values are
+    needed, IndexError for integers out of range.
+
+    >>> ch.nn.embedding(ch.asarray([1, 0]), ch.asarray([[1.0], [2.0]]))
+    Tensor([[2.],
+            [1.]])
+    """
+    weight, index = ch.asarray(weight), ch.asarray(input)
+    if not ch.isdtype(index.dtype, "integral"):
+        raise TypeError(f"embedding: input must be of an integer dtype, got {index.dtype}")
+    if weight.ndim < 1:
+        raise ValueError("embedding: weight must have at least one axis")
+    rows = weight.shape[0]
+    if padding_idx is not None and not -rows <= padding_idx < rows:
+        raise ValueError(f"embedding: padding_idx {padding_idx} is no row of weight {weight.shape}")
+    flat = ch.take(weight, ch.reshape(index, (-1,)), axis=0)
+    return ch.reshape(flat, (*index.shape, *weight.shape[1:]))

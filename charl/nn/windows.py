@@ -1,0 +1,28 @@
+"""Sliding windows of (N, C, *spatial) arrays: what convolutions and pools share."""
+
+from __future__ import annotations
+
+import itertools
+
+import charl as ch
+
+
+def padded(x, before, after, value=0.0):
+    """x (N, C, *spatial) with so many elements of `value` at the ends of its spatial axes."""
+    if not any(before) and not any(after):
+        return x
+    shape = tuple(p + n + q for p, n, q in zip(before, x.shape[2:], after))
+    y = ch.full((*x.shape[:2], *shape), value, dtype=x.dtype, device=x.device)
+    inside = tuple(slice(p, p + n) for p, n in zip(before, x.shape[2:]))
+    y[(slice(None), slice(None), *inside)] = x
+    return y
+
+
+def windows(x, kernel, stride, dilation, out):
+    """For each place in the kernel, in C order, the elements of x (N, C, *spatial) that it meets: (N, C, *out)."""
+    for place in itertools.product(*map(range, kernel)):
+        at = tuple(
+            slice(p * d, p * d + (n - 1) * s + 1, s)
+            for p, d, s, n in zip(place, dilation, stride, out)
+        )
+        yield x[(slice(None), slice(None), *at)]
