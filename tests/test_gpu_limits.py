@@ -10,6 +10,7 @@ from tests.test_gpu import close, dispatches, floats, put, same
 pytestmark = plain.pytestmark
 
 SMALL = {
+    "max-storage-buffer-binding-size": 131072,
     "max-storage-buffers-per-shader-stage": 8,
     "max-compute-invocations-per-workgroup": 64,
     "max-compute-workgroup-size-x": 64,
@@ -45,7 +46,7 @@ def test_values(small):
     plain.test_random_bits_are_those_of_the_cpu()
 
 
-@pytest.mark.parametrize("shape", [(33, 70), (3, 40, 50), (2, 70000)])
+@pytest.mark.parametrize("shape", [(33, 70), (3, 40, 50), (2, 40000)])
 def test_reductions(small, shape):
     plain.test_reductions(shape)
 
@@ -121,7 +122,14 @@ RNG = plain.RNG
 # -- dispatches of too many workgroups -------------------------------------------------------------
 
 
-def test_dispatches_are_folded(small):
+def test_dispatches_are_folded():
+    ch.gpu.reset()
+    with limited(max_storage_buffer_binding_size=1 << 24):
+        fold_work()
+        ch.gpu.reset()
+
+
+def fold_work():
     a = RNG.integers(0, 100, 300_000).astype(np.int32)
     x = put(a)
     same(x * 3 + 1, a * 3 + 1)
@@ -129,3 +137,90 @@ def test_dispatches_are_folded(small):
     same(ch.max(x.reshape(10, 30000), axis=0), a.reshape(10, 30000).max(0))
     b = floats(700, 20)
     close(put(b) @ put(b[:600].T), b @ b[:600].T, 1e-4, 1e-4)
+
+
+# -- arrays over the size of a binding -------------------------------------------------------------
+
+
+def many(**changed):
+    """SMALL limits, but as many buffers as there are."""
+    return limited(max_storage_buffers_per_shader_stage=32, **changed)
+
+
+@pytest.fixture(params=["full", "bare"])
+def tiny(request):
+    """Bindings of 4 KiB, with and without the optional features."""
+    ch.gpu.reset()
+    mask = "f64,i64,f16,subgroup" if request.param == "bare" else ""
+    with many(max_storage_buffer_binding_size=4096), ch.config(gpu_mask=mask):
+        yield
+        ch.gpu.reset()
+
+
+@pytest.mark.parametrize("dtype", ["bool", *plain.DTYPES])
+def test_every_dtype_in_parts(tiny, dtype):
+    if dtype == "float64" and not ch.zeros(1, device="gpu").dtype == ch.float64:
+        pytest.skip("float64 is not for this device")
+    n = 14000 // np.dtype(dtype).itemsize
+    a, b = (RNG.integers(0, 2, n).astype(dtype) for _ in range(2))
+    x, y = put(a), put(b)
+    same(x[::-1] == y, a[::-1] == b)
+    same(ch.where(x == y, x, y), np.where(a == b, a, b))
+    same(ch.roll(x, 1000), np.roll(a, 1000))
+    x[5:-3] = y[3:-5]
+    a[5:-3] = b[3:-5]
+    same(x, a)
+    index = RNG.integers(0, n, 50)
+    same(x[put(index.astype("i4"))], a[index])
+
+
+def test_reductions_products_and_scratch_in_parts(tiny):
+    a = floats(30, 100)
+    x = put(a)
+    close(ch.sum(x, axis=1), a.sum(1), 1e-4, 1e-4)
+    close(ch.sum(x, axis=0), a.sum(0), 1e-4, 1e-4)
+    close(x @ put(a.T) + 1, a @ a.T + 1, 1e-4, 1e-4)
+    close(put(a.T) @ x, a.T @ a, 1e-4, 1e-4)
+    got = ch.cumulative_sum(ch.exp(x), axis=1)
+    e = np.cumsum(np.exp(a), axis=1)
+    close(got / ch.sum(got, axis=1, keepdims=True), e / e.sum(1, keepdims=True), 1e-4, 1e-6)
+
+
+def test_kernels_are_cut_for_arrays_of_several_bindings():
+    ch.gpu.reset()
+    with limited(max_storage_buffers_per_shader_stage=16, max_storage_buffer_binding_size=4096):
+        a = [floats(3000) for _ in range(8)]
+        x = [put(b) for b in a]
+        total = x[0]
+        for y in x[1:]:
+            total = total * 0.5 + y
+        want = a[0]
+        for b in a[1:]:
+            want = want * np.float32(0.5) + b
+        close(total, want, 1e-5, 1e-5)
+        ch.gpu.reset()
+
+
+def test_half_a_thousand_million_elements():
+    """More workgroups than a dimension takes, and arrays of more bytes than a binding takes."""
+    n = 500_000_000
+    x = (ch.arange(n, dtype=ch.int32, device="gpu") % 251).astype(ch.uint8)
+    ch.eval(x)
+    y = x + 1
+    same(y[::1009], (np.arange(0, n, 1009) % 251 + 1).astype(np.uint8))
+    for at in (1 << 27, 1 << 28, 3 << 27, n):
+        near = np.arange(at - 9, min(at + 9, n))
+        same(y[at - 9 : at + 9], (near % 251 + 1).astype(np.uint8))
+
+
+def test_what_cannot_be_bound_is_refused_or_runs_on_the_cpu():
+    ch.gpu.reset()
+    with limited(max_storage_buffer_binding_size=4096):
+        a = floats(8000)
+        x = put(a)
+        with pytest.raises(TypeError, match=r"storage buffers.*4096 bytes.*gpu_fallback"):
+            ch.eval(x + 1)
+        with ch.config(gpu_fallback="cpu"):
+            same(x + 1, a + 1)
+        same(x, a)
+        ch.gpu.reset()

@@ -8,6 +8,9 @@ Bindings of group 0, in the order of `Shader.bindings`:
     scratch  array<u32>: slots that a later stage cannot compute again
     error    four atomic u32: how many indices are out of range, and of one of them site, index, extent
 
+An argument or scratch of more bytes than a binding reaches is several bindings (a0_0, a0_1, ...), one
+for each `Features.part` bytes: functions load_a0 and store_a0 choose by the index's high bits.
+
 How a Kernel is walked (kernel.py's orders of reduction hold but for the number of lanes):
 
     row, no folds     an invocation is one element, or four of one row (wgsl_elements)
@@ -41,7 +44,7 @@ class Shader(NamedTuple):
     """A WGSL module and what its launch needs.
 
     text       the module; entry point "main"
-    bindings   what binding k is: "params", "a0", "a1", ..., "scratch", "error"
+    bindings   what binding k is: "params", "a0", "a1_0", "a1_1", ..., "scratch", "error"
     workgroup  invocations of a workgroup
     units      elements, rows, columns or tiles that a workgroup covers
     grid       workgroups are the product over (extents, per) of ceil(prod(extents) / per)
@@ -92,12 +95,15 @@ def emit(
     lanes: int = LANES,
     tiling: Tiling = USUAL,
     quads: frozenset[int] = frozenset(),
+    parts: Sequence[int] = (),
 ) -> Shader:
     """The shader of a Kernel. `lanes`, a power of two, are the invocations that share a row; `quads`
-    the arguments all of whose accesses are aligned vectors. Raises Unsupported where the device
+    the arguments all of whose accesses are aligned vectors. `parts` tells in how many parts each
+    argument, and then scratch, is bound; 1 where it does not. Raises Unsupported where the device
     lacks a dtype or a limit.
     """
     most = 1 << (features.max_workgroup.bit_length() - 1)
+    quads -= {k for k, count in enumerate(parts) if count > 1}
     walk: Product | Columns | Elements | Rows
     if not isinstance(kernel, Kernel):
         walk = Product(kernel, features, tiling)
@@ -107,6 +113,7 @@ def emit(
         walk = Elements(kernel, features, min(tiling.elements, most), tiling, quads)
     else:
         walk = Rows(kernel, features, min(lanes, most))
+    walk.divide(parts)
     return Shader(walk.text(), *walk.launch())
 
 

@@ -6,6 +6,7 @@ Addresses are u32 and wrap, so that negative strides need nothing of their own.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 from charl.codegen.wgsl_values import Features, Unsupported, Values, rounded_again
 from charl.core.dtypes import BY_SHORT
@@ -42,6 +43,11 @@ class Frame:
         written = {i.attr.arg for i in self.body if i.op == "store"}
         self.written = {k for k, a in enumerate(kernel.args) if a.mode != "in"} | written
         self.quads: set[int] = set()  # arguments that are only taken four neighbours at a time
+        self.parts = [1] * (len(kernel.args) + 1)
+
+    def divide(self, parts: Sequence[int]) -> None:
+        """Argument k is bound in parts[k] parts, and scratch, if that is given too, in the last."""
+        self.parts[: len(parts)] = parts
 
     # -- text --------------------------------------------------------------------------------------
 
@@ -102,14 +108,21 @@ class Frame:
         return arg in self.written and arg not in self.quads
 
     def load(self, arg: int, at: str) -> str:
-        if BY_SHORT[self.kernel.args[arg].dtype].itemsize >= 4:
-            return f"a{arg}[{at}]"
-        return f"load_a{arg}({at})"
+        plain = BY_SHORT[self.kernel.args[arg].dtype].itemsize >= 4 and self.parts[arg] == 1
+        return f"a{arg}[{at}]" if plain else f"load_a{arg}({at})"
 
     def store(self, arg: int, at: str, value: str) -> str:
-        if BY_SHORT[self.kernel.args[arg].dtype].itemsize >= 4 and not self.by_four(arg):
+        plain = BY_SHORT[self.kernel.args[arg].dtype].itemsize >= 4 and self.parts[arg] == 1
+        if plain and not self.by_four(arg):
             return f"a{arg}[{at}] = {value};"
         return f"store_a{arg}({at}, {value});"
+
+    def load_scratch(self, at: str) -> str:
+        return f"scratch[{at}]" if self.parts[-1] == 1 else f"load_scratch({at})"
+
+    def store_scratch(self, at: str, word: str) -> str:
+        plain = self.parts[-1] == 1
+        return f"scratch[{at}] = {word};" if plain else f"store_scratch({at}, {word});"
 
     def load4(self, arg: int, quad: str, name: str) -> list[str]:
         """Lines that load elements 4 * quad to 4 * quad + 3; their texts, made of `name`."""
@@ -170,40 +183,61 @@ class Frame:
         return f"(bitcast<u32>({x}) & 0x{'f' * 2 * BY_SHORT[dtype].itemsize}u)" if (
             register == "i32") else x  # fmt: skip
 
+    def by_part(self, name: str, parts: int, size: int, at: str, line: str) -> list[str]:
+        """`line`, whose {0} is element `at`, of `size` bytes, of a buffer in so many parts."""
+        if parts == 1:
+            return ["  " + line.format(f"{name}[{at}]")]
+        count = self.features.part // size
+        lines = [f"  switch ({at}) >> {count.bit_length() - 1}u {{"]
+        for part in range(parts):
+            case = f"case {part}u" if part else "default"
+            element = f"{name}_{part}[({at}) & 0x{count - 1:x}u]"
+            lines.append(f"    {case}: {{ {line.format(element)} }}")
+        return [*lines, "  }"]
+
     def accessors(self, arg: int) -> list[str]:
-        """load_aK and store_aK of a dtype below 32 bits, and store_aK of vectors."""
-        dtype = self.kernel.args[arg].dtype
+        """load_aK and store_aK of a dtype below 32 bits, or of a buffer in several parts, and store_aK
+        of vectors.
+        """
+        dtype, parts, name = self.kernel.args[arg].dtype, self.parts[arg], f"a{arg}"
         size, register = BY_SHORT[dtype].itemsize, self.values.register(dtype)
         if self.by_four(arg) and arg in self.written:
             head = f"fn store_a{arg}(i: u32, v: {register})"
             return [f"{head} {{ a{arg}[i >> 2u][i & 3u] = v; }}"]
         if size >= 4:
-            return []
+            if parts == 1:
+                return []
+            return _accessors(
+                name,
+                register,
+                self.by_part(name, parts, size, "i", "return {0};"),
+                self.by_part(name, parts, size, "i", "{0} = v;") if arg in self.written else [],
+            )
         bits, mask = 8 * size, f"0x{(1 << 8 * size) - 1:x}u"
         first, within = (2, 3) if size == 1 else (1, 1)
-        place = f"  let at = (i & {within}u) * {bits}u;"
-        word = place_of = f"a{arg}[i >> {first}u]"
-        if self.shared_words(arg):
-            word = f"atomicLoad(&{word})"
-        got = self.unpacked(dtype, word, "at")
-        text = [f"fn load_a{arg}(i: u32) -> {register} {{", place, f"  return {got};", "}"]
-        if arg in self.written:
-            new = f"{self.packed(dtype, 'v')} << at"
-            write = [f"  {place_of} = ({place_of} & ~({mask} << at)) | ({new});"]
-            if self.shared_words(arg):
-                write = [
-                    f"  atomicAnd(&{place_of}, ~({mask} << at));",
-                    f"  atomicOr(&{place_of}, {new});",
-                ]
-            text += [f"fn store_a{arg}(i: u32, v: {register}) {{", place, *write, "}"]
-        return ["\n".join(text)]
+        place, word = f"  let at = (i & {within}u) * {bits}u;", f"i >> {first}u"
+        shared = self.shared_words(arg)
+        got = self.unpacked(dtype, "atomicLoad(&{0})" if shared else "{0}", "at")
+        load = [place, *self.by_part(name, parts, 4, word, f"return {got};")]
+        clear, put = f"~({mask} << at)", f"{self.packed(dtype, 'v')} << at"
+        lines = [f"{{0}} = ({{0}} & {clear}) | ({put});"]
+        if shared:
+            lines = [f"atomicAnd(&{{0}}, {clear});", f"atomicOr(&{{0}}, {put});"]
+        store = [place, *(x for line in lines for x in self.by_part(name, parts, 4, word, line))]
+        return _accessors(name, register, load, store if arg in self.written else [])
 
     def names(self) -> list[str]:
-        names = ["params", *(f"a{k}" for k in range(len(self.kernel.args)))]
-        names += ["scratch"] * bool(self.scratch) + ["error"] * self.fails
+        """The bindings; parts of a buffer stand one after the other."""
+        bound = [("params", 1), *((f"a{k}", self.parts[k]) for k in range(len(self.kernel.args)))]
+        bound += [("scratch", self.parts[-1])] * bool(self.scratch) + [("error", 1)] * self.fails
+        names = []
+        for name, parts in bound:
+            names += [f"{name}_{part}" for part in range(parts)] if parts > 1 else [name]
         if len(names) > self.features.max_storage_buffers:
             limit = self.features.max_storage_buffers
             what = f"a kernel of {len(names)} storage buffers; this adapter takes {limit}"
+            if len(names) > len(bound):
+                what += f", and an array takes one for each {self.features.part} bytes"
             raise Unsupported("", what)
         return names
 
@@ -214,16 +248,23 @@ class Frame:
             kind, access = "u32", "read"
             if name == "error":
                 kind, access = "atomic<u32>", "read_write"
-            elif name == "scratch":
+            elif name.startswith("scratch"):
                 access = "read_write"
             elif name != "params":
-                kind = self.element(int(name[1:]))
-                access = "read_write" if int(name[1:]) in self.written else "read"
+                arg = int(name[1:].split("_")[0])
+                kind = self.element(arg)
+                access = "read_write" if arg in self.written else "read"
             head.append(
                 f"@group(0) @binding({binding}) var<storage, {access}> {name}: array<{kind}>;"
             )
         for arg in range(len(self.kernel.args)):
             head += self.accessors(arg)
+        if self.scratch and self.parts[-1] > 1:
+            lines = (
+                self.by_part("scratch", self.parts[-1], 4, "i", line)
+                for line in ("return {0};", "{0} = v;")
+            )
+            head += _accessors("scratch", "u32", *lines)
         if self.fails:
             head.append(_FAIL)
         return self.values.texts([*head, *main])
@@ -324,6 +365,14 @@ class Frame:
         low = [values.cast(v, "i64", "u32") for v in (x, f"{name}n")]
         self.put(f"if ({name}bad) {{ fail({site}u, {low[0]}, {low[1]}); }}")
         return f"select({name}m, {zero}, {name}bad)"
+
+
+def _accessors(name: str, register: str, load: list[str], store: list[str]) -> list[str]:
+    """The functions load_NAME and, where there are lines for it, store_NAME."""
+    text = ["\n".join([f"fn load_{name}(i: u32) -> {register} {{", *load, "}"])]
+    if store:
+        text += ["\n".join([f"fn store_{name}(i: u32, v: {register}) {{", *store, "}"])]
+    return text
 
 
 class Staged(Frame):

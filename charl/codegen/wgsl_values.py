@@ -28,6 +28,7 @@ class Features(NamedTuple):
     max_workgroup: int = 256
     max_storage_buffers: int = 8
     workgroup_memory: int = 16384
+    part: int = 1 << 27  # bytes of a buffer that one binding reaches, a power of two
     fused: bool = False  # fma() rounds once, which WGSL does not promise
 
 

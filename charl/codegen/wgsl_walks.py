@@ -178,23 +178,24 @@ class Walk(Staged):
                 bits = x if dtype == "u64" else f"bitcast<u64>({x})"
                 pair = f"pair_native({bits})"
             return f"let at{instr.attr} = {at}; let w{instr.attr} = {pair}; " + "".join(
-                f"scratch[at{instr.attr} + {k}u] = w{instr.attr}.{c}; " for k, c in enumerate("xy")
+                self.store_scratch(f"at{instr.attr} + {k}u", f"w{instr.attr}.{c}") + " "
+                for k, c in enumerate("xy")
             )
         register = values.register(dtype)
         word = {"bool": f"select(0u, 1u, {x})", "u32": x}.get(register, f"bitcast<u32>({x})")
-        return f"scratch[{at}] = {word};"
+        return self.store_scratch(at, word)
 
     def kept(self, instr) -> str:
         values, dtype, at = self.values, instr.dtype, self.slot_at(instr.attr)
         if self.slot_words(instr.attr) == 2:
             self.put(f"let from{instr.attr} = {at};")
-            low, high = (f"scratch[from{instr.attr} + {k}u]" for k in range(2))
+            low, high = (self.load_scratch(f"from{instr.attr} + {k}u") for k in range(2))
             if values.pair(dtype):
                 return f"vec2<u32>({low}, {high})"
             bits = f"(u64({low}) | (u64({high}) << 32u))"
             return bits if dtype == "u64" else f"bitcast<{dtype}>{bits}"
         register = values.register(dtype)
-        word = f"scratch[{at}]"
+        word = self.load_scratch(at)
         return {"bool": f"({word} != 0u)", "u32": word}.get(
             register, f"bitcast<{register}>({word})"
         )

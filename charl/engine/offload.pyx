@@ -45,9 +45,9 @@ class Shaded:
             self.refusal = error
 
 
-cdef object _program(kernel, object device, list params):
-    """The Shaded of a kernel, for these launch parameters."""
-    suited = codegen.wgsl.suited(kernel, params, codegen.wgsl.Tiling(*device.tiling))
+cdef object _program(kernel, object device, list params, tuple parts):
+    """The Shaded of a kernel, for these launch parameters, and buffers bound in so many parts."""
+    suited = (*codegen.wgsl.suited(kernel, params, codegen.wgsl.Tiling(*device.tiling)), parts)
     key = str(kernel), device.caps, suited
     found = _programs.get(key)
     if found is None:
@@ -58,6 +58,27 @@ cdef object _program(kernel, object device, list params):
     while len(_programs) > config.kernel_cache:
         _programs.popitem(last=False)
     return found
+
+
+cdef object _program_of(Plan plan, Py_ssize_t k, object device):
+    """The Shaded of a step: its kernel's for these extents, and for buffers that take several bindings."""
+    cdef step_t *step = &plan.steps[k]
+    cdef Py_ssize_t j
+    cdef int64_t part = device.caps.part, scratch
+    cdef list params = _params(plan, k)
+    parts = tuple([max(_pieces(plan.slots[step.slots[j]].nbytes, part), 1) for j in range(step.nbuffers)])
+    found = _program(plan.programs[k], device, params, parts)
+    if found.shader is not None and found.shader.scratch:
+        scratch = found.shader.scratch_bytes(params)
+        if scratch > part:
+            found = _program(plan.programs[k], device, params, (*parts, _pieces(scratch, part)))
+    return found
+
+
+cdef list _params(Plan plan, Py_ssize_t k):
+    """Launch parameters of a step, those that are scalars unset."""
+    cdef Py_ssize_t j
+    return [plan.steps[k].params[j] for j in range(_params_count(plan, k))]
 
 
 class Prepared:
@@ -118,15 +139,11 @@ cdef Py_ssize_t _params_count(Plan plan, Py_ssize_t k) noexcept:
     return <int64_t *>plan.steps[k].buffers - plan.steps[k].params
 
 
-cdef list _params(Plan plan, Py_ssize_t k):
-    """Launch parameters of a step, those that are scalars unset."""
-    cdef Py_ssize_t j
-    return [plan.steps[k].params[j] for j in range(_params_count(plan, k))]
-
-
-cdef int _binding(str name) except -10:
-    """An argument's number; -1 params, -2 scratch, -3 error."""
-    return {"params": -1, "scratch": -2, "error": -3}[name] if name[0] != "a" else int(name[1:])
+cdef tuple _binding(str name):
+    """(an argument's number, or -1 params, -2 scratch, -3 error; which part of it, -1: all)."""
+    what, _, part = name.partition("_")
+    at = {"params": -1, "scratch": -2, "error": -3}[what] if what[0] != "a" else int(what[1:])
+    return at, int(part or -1)
 
 
 cdef list run(state_t *s, Plan plan):
@@ -136,13 +153,14 @@ cdef list run(state_t *s, Plan plan):
     cdef slot_t *slot
     cdef Node node
     cdef list memory = [None] * plan.nslots, work = [], failing = [], bound
+    cdef dict held
     cdef char *params
     cdef int64_t scalar
     device = runtime.gpu.device(s.device - 1)
     prepared = plan.offloaded
     if prepared is None or prepared.device is not device or prepared.tiling != device.tiling:
         plan.offloaded = None
-        programs = [_program(plan.programs[k], device, _params(plan, k)) for k in range(plan.nsteps)]
+        programs = [_program_of(plan, k, device) for k in range(plan.nsteps)]
         for k in range(plan.nsteps):
             if programs[k].refusal is not None and plan.steps[k].units:
                 return _refused(s, programs[k].refusal)
@@ -178,18 +196,21 @@ cdef list run(state_t *s, Plan plan):
                 _check(s, plan, device, errors, failing)
                 failing = []
             pipeline, part, groups, bindings, scratch, _ = prepared.steps[k]
-            bound = []
-            for j in bindings:
+            held = {}
+            for j, _ in bindings:
+                if j in held:
+                    continue
                 if j >= 0:
-                    bound.append(memory[step.slots[j]])
+                    held[j] = memory[step.slots[j]]
                 elif j == -1:
-                    bound.append(part)
+                    held[j] = part
                 elif j == -2:
-                    bound.append(device.allocate(max(scratch, 4)))
+                    held[j] = device.allocate(max(scratch, 4))
                 else:
-                    bound.append(runtime.device.Part(errors, ERROR_BYTES * k, 16))
+                    held[j] = runtime.device.Part(errors, ERROR_BYTES * k, 16)
                     failing.append(k)
-            _part_ways(device, work, bound, bindings, pipeline)
+            _part_ways(device, work, held, bindings, pipeline)
+            bound = [held[j] if at < 0 else _piece(held[j], at, device.caps.part) for j, at in bindings]
             work.append(runtime.device.Dispatch(pipeline, tuple(bound), groups))
         for j in range(step.first_free, step.last_free):
             memory[plan.events[j]] = None
@@ -220,19 +241,24 @@ cdef int _commit(state_t *s, Plan plan, int at, list memory) except -1:
     return 0
 
 
-cdef int _part_ways(object device, list work, list bound, list bindings, object pipeline) except -1:
+cdef int _part_ways(object device, list work, dict held, list bindings, object pipeline) except -1:
     """A buffer that a kernel writes must not be bound a second time: what it reads is a copy."""
-    cdef Py_ssize_t k, j
-    for k in range(len(bound)):
-        if bindings[k] < 0:
-            continue
-        for j in range(len(bound)):
-            if j != k and bindings[j] >= 0 and bound[j] is bound[k] and not pipeline.writes[k] and pipeline.writes[j]:
-                copy = device.allocate(bound[k].nbytes)
-                work.append(runtime.device.Copy(bound[k], copy))
-                bound[k] = copy
-                break
+    cdef set written = {j for (j, _), writes in zip(bindings, pipeline.writes) if writes and j >= 0}
+    for j in held:
+        if j >= 0 and j not in written and any([held[other] is held[j] for other in written]):
+            copy = device.allocate(held[j].nbytes)
+            work.append(runtime.device.Copy(held[j], copy))
+            held[j] = copy
     return 0
+
+
+cdef inline int64_t _pieces(int64_t nbytes, int64_t part) noexcept:
+    return (nbytes + part - 1) // part
+
+
+cdef object _piece(object buffer, int64_t at, int64_t part):
+    """The part `at` of a buffer, as a binding."""
+    return runtime.device.Part(buffer, at * part, min(part, (buffer.nbytes + 3 & ~3) - at * part))
 
 
 cdef int _check(state_t *s, Plan plan, object device, object errors, list failing) except -1:
@@ -260,9 +286,8 @@ cdef list _refused(state_t *s, object refusal):
     cdef str device = runtime.gpu.device(s.device - 1).name
     cdef str what = f"{device} cannot run this: {refusal.what}"
     if config.gpu_fallback == "error":
-        raise TypeError(
-            f"{what}; use another dtype, x.to_device('cpu'), or charl.config.gpu_fallback = 'cpu'"
-        )
+        remedy = "use another dtype, " if refusal.dtype else "use "
+        raise TypeError(f"{what}; {remedy}x.to_device('cpu'), or charl.config.gpu_fallback = 'cpu'")
     if config.gpu_fallback == "warn":
         warnings.warn(f"{what}; it runs on the cpu", RuntimeWarning, stacklevel=2)
     return _on_cpu(s)

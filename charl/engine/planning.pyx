@@ -103,7 +103,7 @@ cdef Py_ssize_t _excess(state_t *s, schedule, bound) except? -1:
     for step in schedule.steps:
         count = step.width - len(step.buffers)
         for slot in step.buffers:
-            count += max(-(-<int64_t>bound.nbytes[slot] // s.part), 1)
+            count += max((<int64_t>bound.nbytes[slot] + s.part - 1) // s.part, 1)
         if count > s.buffers and step.width > LEAST_BUFFERS:
             most = max(most, count - s.buffers)
     return most

@@ -46,8 +46,8 @@ cdef int record(state_t *s, PyObject **roots, Py_ssize_t count, bint nested) exc
             _walk(s, node)
             s.device = node.device
     if s.device and s.count:
-        device = runtime.gpu.device(s.device - 1)
-        s.buffers, s.part = device.caps.max_storage_buffers, device.part
+        caps = runtime.gpu.device(s.device - 1).caps
+        s.buffers, s.part = caps.max_storage_buffers, caps.part
         if s.words + 3 > s.words_capacity:
             _grow_words(s, 3)
         s.key[s.words] = -s.device

@@ -43,6 +43,7 @@ class Caps(NamedTuple):
     max_workgroup: int
     max_storage_buffers: int
     workgroup_memory: int
+    part: int
 
 
 class DeviceBuffer:
@@ -97,9 +98,7 @@ class Copy(NamedTuple):
 
 class Device:
     """One adapter, opened. `closed` says why it cannot be used any more, or is empty. `tiling`: the
-    sizes of codegen.wgsl.Tiling that suit it, in that order; those that are missing are the usual. A
-    binding holds at most max_binding bytes; buffers beyond that are bound in parts of `part` bytes, a
-    power of two.
+    sizes of codegen.wgsl.Tiling that suit it, in that order; those that are missing are the usual.
     """
 
     def __init__(self, wgpu: Any, raw: Any, name: str, caps: Caps, memory_limit: int = 0):
@@ -109,10 +108,6 @@ class Device:
         self.lock = threading.RLock()
         self.counters = {"dispatches": 0, "submits": 0, "bytes_up": 0, "bytes_down": 0}
         self.alignment = raw.limits["min-storage-buffer-offset-alignment"]
-        self.max_binding = min(
-            raw.limits["max-storage-buffer-binding-size"], raw.limits["max-buffer-size"]
-        )
-        self.part = 1 << (self.max_binding.bit_length() - 1)
         self.side = min(raw.limits["max-compute-workgroups-per-dimension"], GROUPS)
         self.pool = DevicePool(self._create, self._forget, raw.limits["max-buffer-size"])
         self.pool.limit = memory_limit
@@ -297,10 +292,7 @@ class Device:
                 places.append((item.buffer.raw.number, item.offset, item.nbytes))
             else:
                 assert isinstance(item, DeviceBuffer)
-                size = item.raw.nbytes
-                if size > self.max_binding:
-                    size = (item.nbytes + 3) & ~3
-                places.append((item.raw.number, 0, size))
+                places.append((item.raw.number, 0, item.raw.nbytes))
         key = (dispatch.pipeline.number, *places)
         found = self._groups.get(key)
         if found is not None:
@@ -308,11 +300,6 @@ class Device:
             return found
         entries = []
         for k, ((_, offset, size), item) in enumerate(zip(places, dispatch.buffers)):
-            if size > self.max_binding:
-                raise MemoryError(
-                    f"{self.name} binds at most {self.max_binding} bytes to a kernel, "
-                    f"and an array has {size}"
-                )
             raw = self._raw(item.buffer if isinstance(item, Part) else item)
             entries.append(
                 {"binding": k, "resource": {"buffer": raw, "offset": offset, "size": size}}

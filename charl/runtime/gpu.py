@@ -180,6 +180,7 @@ def _open(adapter: Adapter, number: int) -> Device:
             f"gpu:{number}: {adapter.name} cannot be opened: {error}"
         ) from None
     limits = adapter.limits
+    binding = min(limits["max-storage-buffer-binding-size"], limits["max-buffer-size"])
     caps = Caps(
         f64="f64" in adapter.features,
         i64="i64" in adapter.features,
@@ -190,6 +191,7 @@ def _open(adapter: Adapter, number: int) -> Device:
         ),
         max_storage_buffers=limits["max-storage-buffers-per-shader-stage"],
         workgroup_memory=limits["max-compute-workgroup-storage-size"],
+        part=1 << (binding.bit_length() - 1),
     )
     name = f"gpu:{number} ({adapter.name})"
     return Device(_wgpu(), raw, name, caps, config.gpu_memory_limit)

@@ -59,7 +59,7 @@ def copy_bandwidth(device: Device, nbytes: int = 64 << 20) -> float:
     """Bytes a second, read and written together, of a kernel that copies nbytes (a multiple of 16)
     to another place; fewer where the device binds fewer. Median of five.
     """
-    nbytes = min(nbytes, device.max_binding) & ~15
+    nbytes = min(nbytes, device.caps.part)
     buffers = _buffer(device, nbytes), _buffer(device, nbytes)
     work = Dispatch(device.pipeline(_COPY), buffers, -(-nbytes // (16 * THREADS)))
     times = max(1, round(LONG / max(_seconds(device, work), _seconds(device, work), 1e-6)))

@@ -30,11 +30,12 @@ def device():
         "subgroup": "subgroup",
     }
     have = {short: name in adapter.features for short, name in names.items()}
+    most = "max-storage-buffers-per-shader-stage"
     device = adapter.request_device_sync(
         required_features=[name for short, name in names.items() if have[short]],
-        required_limits={},
+        required_limits={most: adapter.limits[most]},
     )
-    return device, Features(**have)
+    return device, Features(**have, max_storage_buffers=adapter.limits[most])
 
 
 @functools.lru_cache(512)
@@ -47,8 +48,10 @@ def pipeline(shader):
     )
 
 
-def run(shader, kernel, arrays, params, wide=65535):
-    """Runs a shader on guarded copies of the arrays: (arrays, error or None)."""
+def run(shader, kernel, arrays, params, wide=65535, part=None):
+    """Runs a shader on guarded copies of the arrays: (arrays, error or None). Of a buffer in parts,
+    a binding has `part` bytes.
+    """
     import wgpu
 
     dev, _ = device()
@@ -62,14 +65,19 @@ def run(shader, kernel, arrays, params, wide=65535):
     usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC
     made = {
         name: dev.create_buffer_with_data(data=content[name], usage=usage)
-        for name in shader.bindings
+        for name in {binding.split("_")[0] for binding in shader.bindings}
     }
     if groups:
         compiled = pipeline(shader)
-        used = [
-            {"binding": k, "resource": {"buffer": made[name]}}
-            for k, name in enumerate(shader.bindings)
-        ]
+        used = []
+        for k, binding in enumerate(shader.bindings):
+            name, _, at = binding.partition("_")
+            whole = {"buffer": made[name]}
+            if at:
+                first = int(at) * part
+                size = min(part, made[name].size - first)
+                whole = {"buffer": made[name], "offset": first, "size": size}
+            used.append({"binding": k, "resource": whole})
         layout = compiled.get_bind_group_layout(0)
         bound = dev.create_bind_group(layout=layout, entries=used)
         encoder = dev.create_command_encoder()

@@ -1,5 +1,6 @@
 """WGSL against the reference: integers and movement to the bit, floats within bounds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,18 +42,24 @@ def features(mask):
     return have._replace(**{name: getattr(have, name) and on for name, on in MASKS[mask].items()})
 
 
-def check(kernel, arrays, params, mask="full", lanes=0, ulp=64):
+def check(kernel, arrays, params, mask="full", lanes=0, ulp=64, part=1 << 27):
     verify(kernel)
     suited = wgsl.suited(kernel, params)
     try:
-        shader = wgsl.emit(kernel, features(mask), lanes or suited[0], *suited[1:])
+        have = features(mask)._replace(part=part)
+        parts = [-(-a.nbytes // part) or 1 for a in arrays]
+        shader = wgsl.emit(kernel, have, lanes or suited[0], *suited[1:], parts)
+        scratch = shader.scratch_bytes(params)
+        if scratch > part:
+            parts.append(-(-scratch // part))
+            shader = wgsl.emit(kernel, have, lanes or suited[0], *suited[1:], parts)
     except wgsl.Unsupported as missing:
         assert mask == "bare" and missing.dtype == "f64", missing
         pytest.skip("float64 is not for this device")
     want = [a.copy() for a in arrays]
     with np.errstate(all="ignore"):
         error = reference.run(kernel, want, params)
-    got, found = shaders.run(shader, kernel, arrays, params)
+    got, found = shaders.run(shader, kernel, arrays, params, part=part)
     assert (error is None) == (found is None), (error, found)
     if error is None:
         for k, (a, b) in enumerate(zip(got, want)):
@@ -65,6 +72,32 @@ def check(kernel, arrays, params, mask="full", lanes=0, ulp=64):
 def test_cases(name, mask):
     for n in (1, 33, 36, 300):
         check(*CASES[name](n, np.random.default_rng(5)), mask)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("name", CASES)
+def test_buffers_in_parts(name, mask):
+    case = CASES[name](300, np.random.default_rng(5))
+    part = max(256, 1 << (max(a.nbytes for a in case[1]) // 4).bit_length())
+    check(*case, mask, part=part)
+
+
+@pytest.mark.parametrize("name, part", [("softmax", 1024), ("column_softmax", 1 << 14)])
+def test_values_kept_in_scratch(name, part):
+    """What is overwritten cannot be computed again."""
+    kernel, arrays, params = CASES[name](300, np.random.default_rng(5))
+    *stages, last = kernel.stages
+    store = last.body[-1]
+    store = store._replace(attr=store.attr._replace(arg=0))
+    kernel = replace(
+        kernel,
+        args=(Arg(kernel.args[0].dtype, "inout"),),
+        stages=(*stages, last._replace(body=(*last.body[:-1], store))),
+    )
+    check(kernel, arrays[:1], params)
+    check(kernel, arrays[:1], params, part=part)
+    bindings = wgsl.emit(kernel, features("full"), parts=[1, 3]).bindings
+    assert bindings == ("params", "a0", "scratch_0", "scratch_1", "scratch_2")
 
 
 # -- reductions ------------------------------------------------------------------------------------
