@@ -299,7 +299,7 @@ class Device:
                 assert isinstance(item, DeviceBuffer)
                 size = item.raw.nbytes
                 if size > self.max_binding:
-                    size = (item.nbytes + 3) & ~3
+                    size = (item.nbytes + 31) & ~31  # whole vectors
                 places.append((item.raw.number, 0, size))
         key = (dispatch.pipeline.number, *places)
         found = self._groups.get(key)
