@@ -11,10 +11,12 @@ Bindings of group 0, in the order of `Shader.bindings`:
 An argument or scratch of more bytes than a binding reaches is several bindings (a0_0, a0_1, ...), one
 for each `Features.part` bytes: functions load_a0 and store_a0 choose by the index's high bits.
 
-How a Kernel is walked (kernel.py's orders of reduction hold but for the number of lanes):
+How a Kernel is walked (kernel.py's orders of reduction hold but for the number of lanes, which of
+them takes an element, and the order of their tree; all of these depend on extents alone):
 
     row, no folds     an invocation is one element, or four of one row (wgsl_elements)
-    row               a workgroup is one outer index; its invocations are the lanes of j
+    row               some lanes share an outer index, a workgroup has several (wgsl_rows)
+    row with a scan   a workgroup is one outer index; its invocations are the lanes of j
     column            an invocation is one outer index, and walks j
     Contract          a workgroup is one tile (wgsl_matmul)
 """
@@ -28,6 +30,7 @@ from typing import NamedTuple
 from charl.codegen.wgsl_elements import Elements
 from charl.codegen.wgsl_matmul import Product
 from charl.codegen.wgsl_quads import quads
+from charl.codegen.wgsl_rows import Folds
 from charl.codegen.wgsl_values import Features, Tiling, Unsupported
 from charl.codegen.wgsl_walks import Columns, Rows
 from charl.schedule.kernel import Int, Kernel, P, Value
@@ -35,8 +38,9 @@ from charl.schedule.kernel import Int, Kernel, P, Value
 __all__ = ["Features", "Shader", "Tiling", "Unsupported", "emit", "probe", "suited"]
 
 LANES = 256  # invocations that share a row
-SHORT_LANES = 32  # and one of up to
-SHORT_ROW = 128  # elements
+SHORT = ((16, 1), (128, 8), (1024, 32))  # or fewer, for rows of up to so many elements
+SHORT_SCAN = (128, 32)  # likewise, where there are scans
+ROOM = 8192  # elements of a row that workgroup memory may keep
 USUAL = Tiling()
 
 
@@ -77,16 +81,24 @@ def _number(value: Int, params: Sequence[int]) -> int:
 
 def suited(kernel: Value, params: Sequence[int], tiling: Tiling = USUAL) -> tuple:
     """What `emit` takes after the features, for these launch parameters: how many invocations share
-    a row (a sum's order follows it, so it depends on extents alone), the tiling, and the arguments
-    that may be taken as vectors.
+    a row (a sum's order follows it, so it depends on extents alone), the tiling, the arguments that
+    may be taken as vectors, and for how many elements of a row to keep room.
     """
     if not isinstance(kernel, Kernel) or kernel.inner is None:
-        return LANES, tiling, frozenset()
+        return LANES, tiling, frozenset(), 0
     extent = _number(kernel.inner.extent, params)
     vectors = quads(kernel, params)
     if kernel.outer and extent % 4 and Elements.takes(kernel):  # a row begins anywhere
         vectors = frozenset()
-    return SHORT_LANES if 0 < extent <= SHORT_ROW else LANES, tiling, vectors
+    short = (SHORT_SCAN,) if _scans(kernel) else SHORT
+    lanes = next((n for most, n in short if 0 < extent <= most), LANES)
+    stages = sum(stage.loop for stage in kernel.stages)
+    keeps = stages > 1 and kernel.block is None and 0 < extent <= ROOM
+    return lanes, tiling, vectors, max(4, 1 << (extent - 1).bit_length()) if keeps else 0
+
+
+def _scans(kernel: Kernel) -> bool:
+    return any(i.op == "scan" for stage in kernel.stages for i in stage.body)
 
 
 def emit(
@@ -95,24 +107,27 @@ def emit(
     lanes: int = LANES,
     tiling: Tiling = USUAL,
     quads: frozenset[int] = frozenset(),
+    room: int = 0,
     parts: Sequence[int] = (),
 ) -> Shader:
     """The shader of a Kernel. `lanes`, a power of two, are the invocations that share a row; `quads`
-    the arguments all of whose accesses are aligned vectors. `parts` tells in how many parts each
-    argument, and then scratch, is bound; 1 where it does not. Raises Unsupported where the device
-    lacks a dtype or a limit.
+    the arguments all of whose accesses are aligned vectors; `room` the elements of a row, a power of
+    two, that workgroup memory may keep. `parts` tells in how many parts each argument, and then
+    scratch, is bound; 1 where it does not. Raises Unsupported where the device lacks a dtype or a limit.
     """
     most = 1 << (features.max_workgroup.bit_length() - 1)
     quads -= {k for k, count in enumerate(parts) if count > 1}
-    walk: Product | Columns | Elements | Rows
+    walk: Product | Columns | Elements | Rows | Folds
     if not isinstance(kernel, Kernel):
         walk = Product(kernel, features, tiling)
     elif kernel.order == "column":
         walk = Columns(kernel, features, min(tiling.columns, most))
     elif Elements.takes(kernel):
         walk = Elements(kernel, features, min(tiling.elements, most), tiling, quads)
-    else:
+    elif _scans(kernel):
         walk = Rows(kernel, features, min(lanes, most))
+    else:
+        walk = Folds(kernel, features, min(lanes, most), min(tiling.rows, most), quads, room)
     walk.divide(parts)
     return Shader(walk.text(), *walk.launch())
 

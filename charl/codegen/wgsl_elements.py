@@ -32,8 +32,6 @@ class Elements(Fours):
         packed = any(BY_SHORT[i.dtype].itemsize < 4 for i in stored)
         if packed or (stored and tiling.vector > 1 and len(self.body) <= LONG):
             self.quads = set(quads)
-            if any(i.op in ("wrap", "gather") for i in self.body):  # they get none but real indices
-                self.quads -= {i.attr.arg for i in self.body if i.op == "load"}
         self.each = 4 if self.quads else 1
         self.across = self._across()
 

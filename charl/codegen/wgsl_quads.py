@@ -23,7 +23,9 @@ def quads(kernel: Kernel, params: Sequence[int]) -> frozenset[int]:
     def multiple(value: Int) -> bool:
         return params[value.k] % 4 == 0 if isinstance(value, P) else value == 0
 
-    found, other = set(), set()
+    found: set[int] = set()
+    other: set[int] = set()
+    indexed = any(i.op in ("wrap", "gather") for stage in kernel.stages for i in stage.body)
     for stage in kernel.stages:
         for instr in stage.body:
             if instr.op == "gather":
@@ -31,7 +33,8 @@ def quads(kernel: Kernel, params: Sequence[int]) -> frozenset[int]:
             elif instr.op in ("load", "store"):
                 access = instr.attr
                 whole = stage.loop and access.strides[-1] == 1
-                whole = whole and not (instr.op == "load" and instr.args)
+                if instr.op == "load":  # what a vector has past the end is no index
+                    whole = whole and not instr.args and not indexed
                 whole = whole and all(multiple(x) for x in (access.offset, *access.strides[:-1]))
                 (found if whole else other).add(access.arg)
     return frozenset(found - other)

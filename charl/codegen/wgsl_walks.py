@@ -8,15 +8,20 @@ from charl.core.dtypes import BY_SHORT
 from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK, STEPS, Int, Kernel, Stage
 
 
-def entry(workgroup: int) -> list[str]:
-    """The head of main: `group` is the workgroup's number, `lane` the invocation's within it."""
+def entry(workgroup: int, lane: str = "lane", subgroups: bool = False) -> list[str]:
+    """The head of main: `group` is the workgroup's number, `lane` the invocation's within it; with
+    subgroups `size`, their number `subgroups`, and the invocation's number `within` its own.
+    """
+    more = "@builtin(num_subgroups) subgroups: u32, @builtin(subgroup_size) size: u32,"
+    also = [f"        {more}", "        @builtin(subgroup_invocation_id) within: u32,"]
     return [
         f"@compute @workgroup_size({workgroup})",
         "fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) many: vec3<u32>,",
+        *(also if subgroups else []),
         "        @builtin(local_invocation_id) lid: vec3<u32>) {",
         "  let group = wid.y * many.x + wid.x;",
         "  if (group >= params[0]) { return; }",
-        "  let lane = lid.x;",
+        f"  let {lane} = lid.x;",
     ]
 
 
@@ -24,6 +29,7 @@ class Walk(Staged):
     """What the three have in common."""
 
     lanes = 1  # that share a loop over j
+    unit = "group"  # the number of what has its part of scratch
 
     def __init__(self, kernel: Kernel, features: Features, workgroup: int):
         super().__init__(kernel, features)
@@ -153,7 +159,7 @@ class Walk(Staged):
     def slot_at(self, slot: int) -> str:
         """The first word of this invocation's element j; the words of a workgroup lie together."""
         if not self.scratch:
-            each = 1 if self.lanes > 1 else self.workgroup
+            each = 1 if self.lanes > 1 or self.unit != "group" else self.workgroup
             for s in self.stored_slots:
                 words = self.slot_words(s)
                 total = sum(w for _, w in self.scratch)
@@ -162,10 +168,10 @@ class Walk(Staged):
         total = sum(w for _, w in self.scratch)
         n = self.int(self.kernel.inner.extent)
         words = self.slot_words(slot)
-        index = "(j - start)"
-        if self.lanes == 1:
-            index = f"((j - start) * {self.workgroup}u + lane)"
-        return f"{total}u * {n} * group + {self.slots[slot]} + {words}u * {index}"
+        index = f"({self.inner} - start)"
+        if self.lanes == 1 and self.unit == "group":
+            index = f"({index} * {self.workgroup}u + lane)"
+        return f"{total}u * {n} * {self.unit} + {self.slots[slot]} + {words}u * {index}"
 
     def slot_words(self, slot: int) -> int:
         return 2 if BY_SHORT[self.kernel.slots[slot]].itemsize == 8 else 1
@@ -185,11 +191,11 @@ class Walk(Staged):
         word = {"bool": f"select(0u, 1u, {x})", "u32": x}.get(register, f"bitcast<u32>({x})")
         return self.store_scratch(at, word)
 
-    def kept(self, instr) -> str:
+    def kept(self, instr, to: str = "") -> str:
         values, dtype, at = self.values, instr.dtype, self.slot_at(instr.attr)
         if self.slot_words(instr.attr) == 2:
-            self.put(f"let from{instr.attr} = {at};")
-            low, high = (self.load_scratch(f"from{instr.attr} + {k}u") for k in range(2))
+            self.put(f"let from{to}{instr.attr} = {at};")
+            low, high = (self.load_scratch(f"from{to}{instr.attr} + {k}u") for k in range(2))
             if values.pair(dtype):
                 return f"vec2<u32>({low}, {high})"
             bits = f"(u64({low}) | (u64({high}) << 32u))"

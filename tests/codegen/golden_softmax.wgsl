@@ -74,61 +74,100 @@ fn op_exp_f32(v0: f32) -> f32 {
   return v51;
 }
 @group(0) @binding(0) var<storage, read> params: array<u32>;
-@group(0) @binding(1) var<storage, read> a0: array<f32>;
-@group(0) @binding(2) var<storage, read_write> a1: array<f32>;
+@group(0) @binding(1) var<storage, read> a0: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> a1: array<vec4<f32>>;
+fn store_a1(i: u32, v: f32) { a1[i >> 2u][i & 3u] = v; }
 var<workgroup> cells_f32: array<f32, 64>;
+var<workgroup> row0: array<vec4<u32>, 512>;
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) many: vec3<u32>,
+        @builtin(num_subgroups) subgroups: u32, @builtin(subgroup_size) size: u32,
+        @builtin(subgroup_invocation_id) within: u32,
         @builtin(local_invocation_id) lid: vec3<u32>) {
   let group = wid.y * many.x + wid.x;
   if (group >= params[0]) { return; }
-  let lane = lid.x;
-  let i0 = group;
+  let at = lid.x;
+  let lane = at % 32u;
+  let own = group * 2u + at / 32u;
+  let on = own < params[4u];
+  let row = min(own, params[4u] - 1u);
+  let i0 = row;
   let start = 0u;
-  let stop = params[2u];
+  let end = params[2u];
+  let stop = select(0u, end, on);
+  let width = select(1u, min(size, 32u), subgroups * size == 64u);
   var t1: f32 = bits_f32(0xff800000u);
-  for (var first = start; first < stop; first += 2048u) {
-    let last = min(first + 2048u, stop);
-    var c1: f32 = bits_f32(0xff800000u);
-    for (var j = first + lane; j < last; j += 64u) {
-      let v0 = a0[params[2u] * i0 + j];
-      c1 = op_maximum_f32(c1, v0);
-    }
-    t1 = op_maximum_f32(t1, c1);
+  for (var j = start + 4u * lane; j < stop; j += 128u) {
+    let j1 = min(j + 1u, stop - 1u);
+    let j2 = min(j + 2u, stop - 1u);
+    let j3 = min(j + 3u, stop - 1u);
+    let v0q = a0[(params[2u] * i0 + j) >> 2u];
+    row0[at / 32u * 256u + (j >> 2u)] = vec4<u32>(bitcast<u32>(v0q.x), bitcast<u32>(v0q.y), bitcast<u32>(v0q.z), bitcast<u32>(v0q.w));
+    t1 = op_maximum_f32(t1, v0q.x);
+    if (j + 1u < stop) { t1 = op_maximum_f32(t1, v0q.y); }
+    if (j + 2u < stop) { t1 = op_maximum_f32(t1, v0q.z); }
+    if (j + 3u < stop) { t1 = op_maximum_f32(t1, v0q.w); }
   }
-  cells_f32[lane] = t1;
-  workgroupBarrier();
-  for (var h = 32u; h > 0u; h >>= 1u) {
-    if (lane < h) { cells_f32[lane] = op_maximum_f32(cells_f32[lane], cells_f32[lane + h]); }
+  for (var h = 1u; h < width; h <<= 1u) { t1 = op_maximum_f32(t1, subgroupShuffleXor(t1, h)); }
+  t1 = subgroupShuffle(t1, within & ~(width - 1u));
+  if (width < 32u) {
+    cells_f32[at] = t1;
+    workgroupBarrier();
+    for (var h = width; h < 32u; h <<= 1u) {
+      if ((lane & (2u * h - 1u)) == 0u) { cells_f32[at] = op_maximum_f32(cells_f32[at], cells_f32[at + h]); }
+      workgroupBarrier();
+    }
+    t1 = cells_f32[at - lane];
     workgroupBarrier();
   }
-  let v1 = cells_f32[0];
-  workgroupBarrier();
   var t6: f32 = bits_f32(0x80000000u);
-  for (var first = start; first < stop; first += 2048u) {
-    let last = min(first + 2048u, stop);
-    var c6: f32 = bits_f32(0x80000000u);
-    for (var j = first + lane; j < last; j += 64u) {
-      let v2 = a0[params[2u] * i0 + j];
-      let v3 = (v2 - v1);
-      let v4 = op_exp_f32(v3);
-      c6 = (c6 + v4);
-    }
-    t6 = (t6 + c6);
+  for (var j = start + 4u * lane; j < stop; j += 128u) {
+    let j1 = min(j + 1u, stop - 1u);
+    let j2 = min(j + 2u, stop - 1u);
+    let j3 = min(j + 3u, stop - 1u);
+    let w2 = row0[at / 32u * 256u + (j >> 2u)];
+    let v0_3 = (bitcast<f32>(w2.x) - t1);
+    let v1_3 = (bitcast<f32>(w2.y) - t1);
+    let v2_3 = (bitcast<f32>(w2.z) - t1);
+    let v3_3 = (bitcast<f32>(w2.w) - t1);
+    let v0_4 = op_exp_f32(v0_3);
+    let v1_4 = op_exp_f32(v1_3);
+    let v2_4 = op_exp_f32(v2_3);
+    let v3_4 = op_exp_f32(v3_3);
+    row0[at / 32u * 256u + (j >> 2u)] = vec4<u32>(bitcast<u32>(v0_4), bitcast<u32>(v1_4), bitcast<u32>(v2_4), bitcast<u32>(v3_4));
+    t6 = (t6 + v0_4);
+    if (j + 1u < stop) { t6 = (t6 + v1_4); }
+    if (j + 2u < stop) { t6 = (t6 + v2_4); }
+    if (j + 3u < stop) { t6 = (t6 + v3_4); }
   }
-  cells_f32[lane] = t6;
-  workgroupBarrier();
-  for (var h = 32u; h > 0u; h >>= 1u) {
-    if (lane < h) { cells_f32[lane] = (cells_f32[lane] + cells_f32[lane + h]); }
+  for (var h = 1u; h < width; h <<= 1u) { t6 = (t6 + subgroupShuffleXor(t6, h)); }
+  t6 = subgroupShuffle(t6, within & ~(width - 1u));
+  if (width < 32u) {
+    cells_f32[at] = t6;
+    workgroupBarrier();
+    for (var h = width; h < 32u; h <<= 1u) {
+      if ((lane & (2u * h - 1u)) == 0u) { cells_f32[at] = (cells_f32[at] + cells_f32[at + h]); }
+      workgroupBarrier();
+    }
+    t6 = cells_f32[at - lane];
     workgroupBarrier();
   }
-  let v6 = cells_f32[0];
-  workgroupBarrier();
-  for (var j = start + lane; j < stop; j += 64u) {
-    let k2_2 = a0[params[2u] * i0 + j];
-    let k2_3 = (k2_2 - v1);
-    let k2_4 = op_exp_f32(k2_3);
-    let v8 = div_f32(k2_4, v6);
-    a1[params[2u] * i0 + j] = v8;
+  for (var j = start + 4u * lane; j < stop; j += 128u) {
+    let j1 = min(j + 1u, stop - 1u);
+    let j2 = min(j + 2u, stop - 1u);
+    let j3 = min(j + 3u, stop - 1u);
+    let w7 = row0[at / 32u * 256u + (j >> 2u)];
+    let v0_8 = div_f32(bitcast<f32>(w7.x), t6);
+    let v1_8 = div_f32(bitcast<f32>(w7.y), t6);
+    let v2_8 = div_f32(bitcast<f32>(w7.z), t6);
+    let v3_8 = div_f32(bitcast<f32>(w7.w), t6);
+    if (j + 3u < stop) {
+      a1[(params[2u] * i0 + j) >> 2u] = vec4<f32>(v0_8, v1_8, v2_8, v3_8);
+    } else {
+      store_a1(params[2u] * i0 + j, v0_8);
+      if (j + 1u < stop) { store_a1(params[2u] * i0 + j1, v1_8); }
+      if (j + 2u < stop) { store_a1(params[2u] * i0 + j2, v2_8); }
+      if (j + 3u < stop) { store_a1(params[2u] * i0 + j3, v3_8); }
+    }
   }
 }

@@ -435,7 +435,8 @@ GOLDEN = (Path(__file__).parent / "golden_softmax.wgsl").read_text()
 
 def test_golden_text():
     kernel = CASES["softmax"](1, np.random.default_rng(0))[0]
-    assert wgsl.emit(kernel, wgsl.Features(), lanes=64).text == GOLDEN
+    suited = wgsl.suited(kernel, [1000, 3])
+    assert wgsl.emit(kernel, wgsl.Features(subgroup=True), *suited).text == GOLDEN
 
 
 TILINGS = [
