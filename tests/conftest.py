@@ -1,10 +1,13 @@
 """Hypothesis profiles and the settings of every test: HYPOTHESIS_PROFILE=ci runs more examples than
-dev.
+dev. Tests marked `cpu` run on the cpu, whatever the default device is.
 """
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+import charl as ch
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("dev", deadline=None, max_examples=50, suppress_health_check=_SLOW)
@@ -18,3 +21,11 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    if item.get_closest_marker("cpu") is None:
+        return (yield)
+    with ch.config(default_device="cpu"):
+        return (yield)

@@ -165,6 +165,16 @@ def test_creation_movement_and_what_numpy_sorts():
     same(ch.sum(put(np.zeros((0, 3), np.float32)), axis=0), np.zeros(3, np.float32))
 
 
+@pytest.mark.parametrize("left", DTYPES)
+def test_results_have_the_dtypes_of_the_cpu(left):
+    for right in DTYPES:
+        given = np.ones(2, left), np.ones(2, right)
+        for name in ("add", "divide", "copysign", "less", "maximum"):
+            function = getattr(ch, name)
+            there = function(*(put(a) for a in given))
+            assert there.dtype == function(*(put(a, "cpu") for a in given)).dtype, (name, right)
+
+
 def test_random_bits_are_those_of_the_cpu():
     given = ch.random.default_rng(5).integers(0, 1 << 60, 100)
     with ch.config(default_device="gpu"):
@@ -364,6 +374,48 @@ def test_default_dtypes_are_those_the_device_has(bare):
     ):
         with pytest.raises(TypeError, match="float64"):
             call()
+
+
+def test_what_has_no_float64_is_computed_without_it(bare):
+    i, u = np.array([-1, 2**62 + 1, 5]), np.array([2**64 - 1, 2**62, 5], np.uint64)
+    same(put(i) < put(u), i < u)
+    small = np.array([1, 4, 9], np.int32)
+    assert (put(small) ** 2.0).dtype == (put(small) ** 0.5).dtype == ch.float32
+    close(put(small) ** 0.5, np.array([1, 2, 3], "f4"))
+    assert ch.concat([put(small), put(floats(2))]).dtype == ch.float32
+    assert (
+        ch.result_type(put(small), 2.5) == ch.result_type(put(small), put(floats(2))) == ch.float32
+    )
+    x = put(np.zeros(3, np.float32))
+    x[1:] = np.array([0.1, 1e300])
+    x[[0]] = np.float64(2.5)
+    same(x, np.array([2.5, 0.1, np.inf], np.float32))
+    for call in (
+        lambda: x * np.ones(3),
+        lambda: x + np.float64(1),
+        lambda: ch.concat([x, np.ones(3)]),
+        lambda: ch.sum(x, dtype=ch.float64),
+        lambda: ch.cumulative_sum(x, dtype=ch.float64),
+        lambda: ch.full(3, np.ones(3), device="gpu"),
+    ):
+        with pytest.raises(TypeError, match=r"gpu:0 .*has no float64; use float32, or the cpu"):
+            call()
+
+
+def test_random_numbers_take_the_dtypes_of_the_device(bare):
+    there, here = ch.random.default_rng(5), ch.random.default_rng(5)
+    with ch.config(default_device="gpu"):
+        given = there.random(3), there.uniform(-1.0, 2.0, 4), there.normal(size=5)
+        whole = there.integers(0, 9, 6), there.permutation(7), there.choice(5, 8, p=[0.2] * 5)
+        with pytest.raises(TypeError, match="float64"):
+            there.random(3, dtype=ch.float64)
+    assert {x.dtype for x in given} == {ch.float32} and whole[0].dtype == ch.int32
+    same(given[0], here.random(3, dtype=ch.float32).numpy())
+    close(given[1], here.uniform(-1.0, 2.0, 4, dtype=ch.float32).numpy())
+    close(given[2], here.normal(size=5, dtype=ch.float32).numpy())
+    same(whole[0], here.integers(0, 9, 6, dtype=ch.int32).numpy())
+    same(whole[1], here.permutation(7).numpy())
+    same(whole[2], here.choice(5, 8, p=[0.2] * 5).numpy())
 
 
 def test_most_of_it_works_without_features(bare):

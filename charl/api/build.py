@@ -125,6 +125,15 @@ def dtype_on(device: int, dtype: object, default: DType, function: str) -> DType
     return found
 
 
+def dtype_at(n: Node, dtype: object, default: DType, function: str) -> DType:
+    """dtype, or where None the default. Raises TypeError where n's device has it not."""
+    if dtype is None:
+        return default
+    found = as_dtype(dtype)
+    devices.check(n.device, found.name, function)
+    return found
+
+
 def default_float(n: Node) -> DType:
     """float64, or float32 where n is on a device that has it not."""
     return dtype_on(n.device, None, dtypes.float64, "")
@@ -179,9 +188,22 @@ def common(function: str, *operands: object) -> list[Node]:
         if n is None:
             joint = weak(x, joint, function)
     assert joint is not None
+    joint = where_computed(joint, [n for n in nodes if n is not None], function)
     return [
         const(x, joint, function) if n is None else cast(n, joint) for x, n in zip(operands, nodes)
     ]
+
+
+def where_computed(joint: DType, nodes: Sequence[Node], function: str) -> DType:
+    """The promoted dtype of nodes: float64 that none of them has is float32 on a device without it.
+    Raises TypeError where one has it.
+    """
+    at = max((n.device for n in nodes), default=0)
+    if joint is not dtypes.float64 or not devices.lacks(at, joint.name):
+        return joint
+    if any(n.dtype == joint.code for n in nodes):
+        devices.check(at, joint.name, function)
+    return dtypes.float32
 
 
 # Makers of Nodes

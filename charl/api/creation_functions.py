@@ -66,7 +66,9 @@ def full(shape, fill_value, *, dtype=None, device=None):
         shape = b.shape_in(shape, "full")
         if b.broadcast("full", n.shape, shape) != shape:
             raise ValueError(f"full: fill_value of shape {n.shape} does not fit shape {shape}")
-        return b.placed(b.expand(b.cast(n, b.dtype_or(dtype, b.dtype_of(n))), shape), at)
+        own = b.dtype_of(n)
+        target = b.dtype_on(at, own if dtype is None else dtype, own, "full")
+        return b.placed(b.expand(b.cast(n, target), shape), at)
     at = b.on_device(device, "full")
     own = b.weak(fill_value, None, "full")
     dtype = b.dtype_on(at, dtype, own, "full") if own.kind != "b" else b.dtype_or(dtype, own)

@@ -59,7 +59,8 @@ def result_type(*arrays_and_dtypes) -> DType:
             joint = found if joint is None else dtypes.promote(joint, found)
     for x in sorted(scalars, key=lambda s: (isinstance(s, float), not isinstance(s, bool))):
         joint = b.weak(x, joint, "result_type")
-    return joint  # type: ignore[return-value]
+    nodes = [b.node_of(x) for x in arrays_and_dtypes if isinstance(x, Tensor)]
+    return b.where_computed(joint, nodes, "result_type")  # type: ignore[arg-type]
 
 
 def can_cast(from_, to, /) -> bool:

@@ -15,7 +15,6 @@ from charl.api import searching_functions as searching
 from charl.api import sorting_functions as sorting
 from charl.api import statistical_functions as statistics
 from charl.api import utility_functions as utility
-from charl.core.dtypes import float64
 from charl.tensor import register_method, wrap
 
 
@@ -154,7 +153,7 @@ def clip(self, min=None, max=None):
 
 def round(self, decimals=0):
     """Rounded to `decimals` places, halves to even. Other than 0 places scales by a power of ten,
-    as NumPy does; ints to places before the point by way of float64.
+    as NumPy does; ints to places before the point by way of the default float.
     """
     places = b.integer(decimals, "round", "decimals")
     n = b.node_of(self)
@@ -163,7 +162,7 @@ def round(self, decimals=0):
         return elementwise.round(self)
     if dtype.kind not in "iuf":
         raise TypeError(f"round: decimals below 0 need a number's dtype, got {dtype.name}")
-    wide = dtype if dtype.kind == "f" else float64
+    wide = dtype if dtype.kind == "f" else b.default_float(n)
     scale = b.const(10.0 ** builtin_abs(places), wide)
     there, back = ("multiply", "divide") if places > 0 else ("divide", "multiply")
     rounded = b.call("round", b.call(there, b.cast(n, wide), scale))

@@ -4,7 +4,8 @@ stream.
 A Generator is a key (from the seed) and a counter. Word i of a draw is philox(counter + i, key): 64
 bits of Philox4x32-10. The counter advances at the call, by the draw's shape and dtype alone, so
 pending draws may be realized in any order. Bits, integers, permutations and uniforms are the same
-on every backend.
+on every backend. Where no dtype is stated, draws are float64 or int64, or float32 and int32 where
+the default device lacks those.
 
 Source: Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
 """
@@ -100,49 +101,47 @@ class Generator:
         radius = b.call("sqrt", b.call("multiply", b.call("log", u), b.const(-2.0, dtype)))
         return b.call("multiply", radius, b.call("cos", angle))
 
-    def random(self, size=None, dtype=dtypes.float64):
+    def random(self, size=None, dtype=None):
         """Uniform floats in [0, 1). dtype float64 (53 random bits) or float32 (24).
 
         >>> ch.random.default_rng(1).random(3).dtype
         charl.float64
         """
-        dtype = _real(dtype, "random")
-        return b.at_home(self._unit(_shape(size, "random"), dtype))
+        shape = _shape(size, "random")
+        return b.at_home(self._unit(shape, _real(dtype, "random")))
 
-    def uniform(self, low=0.0, high=1.0, size=None, dtype=dtypes.float64):
+    def uniform(self, low=0.0, high=1.0, size=None, dtype=None):
         """Uniform floats in [low, high), which broadcast, to size if it is given.
 
         >>> ch.random.default_rng(1).uniform(-1.0, 1.0, (2, 3)).shape
         (2, 3)
         """
-        dtype = _real(dtype, "uniform")
-        low, high = (b.cast(n, dtype) for n in b.common("uniform", low, high))
+        dtype, low, high = _parameters("uniform", dtype, low, high)
         shape = _over("uniform", size, low, high)
         width = b.call("subtract", high, low)
         return b.at_home(b.call("add", low, b.call("multiply", width, self._unit(shape, dtype))))
 
-    def standard_normal(self, size=None, dtype=dtypes.float64):
+    def standard_normal(self, size=None, dtype=None):
         """Normal floats of mean 0 and variance 1, float64 or float32; equal on every CPU backend.
 
         >>> ch.random.default_rng(1).standard_normal((2, 3)).shape
         (2, 3)
         """
-        dtype = _real(dtype, "standard_normal")
-        return b.at_home(self._gauss(_shape(size, "standard_normal"), dtype))
+        shape = _shape(size, "standard_normal")
+        return b.at_home(self._gauss(shape, _real(dtype, "standard_normal")))
 
-    def normal(self, loc=0.0, scale=1.0, size=None, dtype=dtypes.float64):
+    def normal(self, loc=0.0, scale=1.0, size=None, dtype=None):
         """Normal floats of mean loc and standard deviation scale, which broadcast, to size if it is
         given.
 
         >>> ch.random.default_rng(1).normal(5.0, 2.0, 4).shape
         (4,)
         """
-        dtype = _real(dtype, "normal")
-        loc, scale = (b.cast(n, dtype) for n in b.common("normal", loc, scale))
+        dtype, loc, scale = _parameters("normal", dtype, loc, scale)
         shape = _over("normal", size, loc, scale)
         return b.at_home(b.call("add", loc, b.call("multiply", scale, self._gauss(shape, dtype))))
 
-    def integers(self, low, high=None, size=None, dtype=dtypes.int64, endpoint=False):
+    def integers(self, low, high=None, size=None, dtype=None, endpoint=False):
         """Integers in low <= i < high (<= under endpoint), or below low where high is None. low,
         high: Python ints.
 
@@ -152,7 +151,7 @@ class Generator:
         >>> ch.random.default_rng(1).integers(6, size=3).shape
         (3,)
         """
-        dtype = b.as_dtype(dtype)
+        dtype = b.dtype_on(b.on_device(None, "integers"), dtype, dtypes.int64, "integers")
         if dtype.kind not in "biu":
             raise TypeError(f"integers: dtype must be an integer or bool, got {dtype.name}")
         first = 0 if high is None else b.integer(low, "integers", "low")
@@ -234,11 +233,21 @@ class Generator:
         return b.at_home(b.gather_at(n, index, at))
 
 
-def _real(dtype, function):
-    found = b.as_dtype(dtype)
+def _real(dtype, function, *nodes):
+    """The dtype of a draw beside `nodes`, or on the default device."""
+    at = max((n.device for n in nodes), default=0) or b.on_device(None, function)
+    found = b.dtype_on(at, dtype, dtypes.float64, function)
     if found not in (dtypes.float32, dtypes.float64):
         raise TypeError(f"{function}: dtype must be float32 or float64, got {found.name}")
     return found
+
+
+def _parameters(function, dtype, *given):
+    """The dtype of a draw, and the Nodes of its parameters in it."""
+    nodes = [None if b.is_scalar(x) else b.node(x, function) for x in given]
+    dtype = _real(dtype, function, *(n for n in nodes if n is not None))
+    cast = (b.const(x, dtype) if n is None else b.cast(n, dtype) for x, n in zip(given, nodes))
+    return dtype, *cast
 
 
 def _over(function, size, *nodes):

@@ -19,7 +19,7 @@ _SUMS = {"b": dtypes.int64, "i": dtypes.int64, "u": dtypes.uint64}
 def _accumulate(name: str, function: str, x, axis, dtype, keepdims):
     n = b.node(x, function)
     own = b.dtype_of(n)
-    target = b.dtype_or(dtype, _SUMS.get(own.kind, own))
+    target = b.dtype_at(n, dtype, _SUMS.get(own.kind, own), function)
     axes = b.axes_in(axis, len(n.shape), function)
     n = b.cast(n, b.WIDE.get(target, target))
     return wrap(b.cast(b.reduce(name, n, axes, keepdims), target))
@@ -154,7 +154,7 @@ def _scan(name, function, initial, x, axis, dtype, include_initial):
         axis = 0
     axis = b.axis_in(axis, len(n.shape), function)
     own = b.dtype_of(n)
-    target = b.dtype_or(dtype, _SUMS.get(own.kind, own))
+    target = b.dtype_at(n, dtype, _SUMS.get(own.kind, own), function)
     n = b.cast(n, b.WIDE.get(target, target))
     out = b.cast(b.make(b.CODE[name], n.dtype, n.shape, (n,), axis), target)
     if include_initial:

@@ -15,5 +15,5 @@ cdef bint is_compare(int op) noexcept
 cdef int narrowed(int dtype, Node node) except -1
 cdef Node general(int op, tuple args)
 cdef Node power(object base, object exponent)
-cdef Node stored(object value, int dtype)
+cdef Node stored(object value, int dtype, int device)
 cdef Node fit(Node node, tuple shape, str what)

@@ -7,6 +7,7 @@ A Tensor is given as its Node: this file knows no Tensor.
 from cpython.tuple cimport PyTuple_GET_SIZE
 
 from charl.core cimport infer
+from charl.engine cimport realize as engine
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.tensor cimport interop
@@ -14,7 +15,7 @@ from charl.tensor cimport interop
 import numpy
 
 from charl.core import dtypes, shapes
-from charl.engine.devices import lacks
+from charl.engine.devices import check, lacks
 from charl.ops.table import OPS
 
 NAMES = {row.code: row.name for row in OPS.values() if row.group == "elementwise"}
@@ -151,11 +152,7 @@ cdef Node general(int op, tuple args):
             there = node
     if weak or dtype < 0:
         dtype = infer.with_weak(dtype, weak)
-    if there is not None and dtype == infer.F64 and not has_double:
-        dtype = narrowed(dtype, there)
     operand = infer.operand_dtype(op, dtype)
-    if there is not None and operand != dtype:
-        dtype = operand = narrowed(operand, there)
     result = infer.RESULT[op][dtype]
     if operand != dtype and not weak:  # int8 and uint8 both become float16, though together they are int16
         operand = -1
@@ -168,6 +165,12 @@ cdef Node general(int op, tuple args):
             (<Node>nodes[1]).dtype == infer.U64 and infer.KIND[(<Node>nodes[0]).dtype] == infer.KIND_I
         ):
             return _mixed_compare(op, nodes[0], nodes[1])
+    if there is not None and operand == infer.F64:
+        if has_double:
+            check(there.device, "float64", NAMES[op])
+        else:
+            operand = narrowed(operand, there)
+            result = operand if result == infer.F64 else result
     for k in range(count):
         node = nodes[k]
         if node is None:
@@ -195,6 +198,8 @@ cdef Node power(object base, object exponent):
         if node is None:
             return None
         dtype = infer.with_weak(node.dtype, weak)
+        if node.device and node.dtype != infer.F64:
+            dtype = narrowed(dtype, node)
         kind = infer.KIND[dtype]
         if kind == infer.KIND_F or type(exponent) is not float:
             if kind != infer.KIND_F:
@@ -233,12 +238,20 @@ cdef Node fit(Node node, tuple shape, str what):
     return graph.new(graph.EXPAND, node.dtype, shape, (node,))
 
 
-cdef Node stored(object value, int dtype):
-    """The Node of a value to be stored, cast to dtype as NumPy's assignment does. Raises TypeError, OverflowError."""
+cdef Node stored(object value, int dtype, int device):
+    """The Node of a value to be stored on a device, cast to dtype as NumPy's assignment does.
+
+    What the device cannot cast, the cpu does now. Raises TypeError, OverflowError.
+    """
     cdef Node node
+    cdef bint foreign
     if infer.weak_kind(value):
         return const(value, dtype)
     node = as_node(value)
     if node is None:
         raise TypeError(f"setitem: cannot store {type(value).__name__} in a Tensor of {_DTYPES[dtype]}")
+    foreign = node.device == 0 and (node.handles == 0 or not node.shape)
+    if foreign and node.dtype == infer.F64 and dtype != infer.F64 and lacks(device, "float64"):
+        node = cast(node, dtype)
+        engine.realize(node)
     return cast(node, dtype)

@@ -56,7 +56,7 @@ cdef int assign_part(Tensor tensor, object index, object value) except -1:
                 return 0  # x[index] += y has written through that view already
     if not whole:
         target = _sliced(tensor, sizes, sliced)
-    node = operands.fit(operands.stored(bare(value), dtype), result, "setitem")
+    node = operands.fit(operands.stored(bare(value), dtype, current(tensor).device), result, "setitem")
     if result != sliced:
         node = graph.make(graph.RESHAPE, dtype, sliced, (node,))
     write(target, node)
@@ -167,7 +167,7 @@ cdef Node _gathered(Tensor tensor, object index):
 cdef int _scatter(Tensor tensor, object index, object value) except -1:
     """Writing by arrays."""
     cdef Tensor root = root_of(tensor)
-    cdef Node new = operands.stored(bare(value), dtype_of(tensor)), changed
+    cdef Node new = operands.stored(bare(value), dtype_of(tensor), root.node.device), changed
     index = _bare_index(index)
     changed = assign.selected(current(tensor), index, new)
     if changed is not None:

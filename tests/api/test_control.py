@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 
 import charl as ch
+from tests import device
 
 
 def test_eval_takes_nested_containers_and_realizes_together():
     x = ch.ones(100)
     parts = [x + 1, (x * 2, {"a": x - 1})]
     ch.eval(parts, x)
-    launches = ch.cache_info()["launches"]
+    launches = ch.cache_info()[device.LAUNCHES]
     assert parts[1][1]["a"].tolist() == [0] * 100 and parts[0].tolist() == [2] * 100
-    assert ch.cache_info()["launches"] == launches
+    assert ch.cache_info()[device.LAUNCHES] == launches
     with pytest.raises(TypeError, match="eval"):
         ch.eval([x, 3])
     assert ch.eval() is None
@@ -36,6 +37,7 @@ def test_threads():
         ch.set_num_threads(before)
 
 
+@pytest.mark.cpu
 def test_memory_is_counted_and_limited():
     before = ch.memory_stats()["in_use"]
     x = ch.asarray(np.ones(1 << 20))
@@ -47,6 +49,7 @@ def test_memory_is_counted_and_limited():
     del x
 
 
+@pytest.mark.cpu
 def test_cache_info_counts():
     wanted = {"compiles", "disk_hits", "plan_hits", "plan_misses", "launches", "interpreted"}
     x, y = ch.asarray(np.arange(50.0)), ch.asarray(np.arange(50.0))
@@ -63,14 +66,16 @@ def test_cache_info_counts():
 
 
 def test_eager_realizes_at_the_call():
-    x = ch.asarray(np.arange(10.0))
+    x = ch.arange(10.0)
+    ch.eval(x)
     with ch.config(eager=True):
-        launches = ch.cache_info()["launches"]
+        launches = ch.cache_info()[device.LAUNCHES]
         y = x + 1
-        assert ch.cache_info()["launches"] == launches + 1
+        assert ch.cache_info()[device.LAUNCHES] == launches + 1
     assert y.tolist() == list(range(1, 11))
 
 
+@pytest.mark.cpu
 def test_wait_compiled_returns_when_machine_code_is_there():
     x = ch.asarray(np.arange(777.0))
     with ch.config(backend="auto", wait="never"):

@@ -7,10 +7,11 @@ import pytest
 import scipy.special
 
 import charl as ch
-from charl.core.dtypes import ALL, to_numpy
+from charl.core.dtypes import as_dtype, to_numpy
 from charl.ops.table import OPS
-from tests import oracle
+from tests import device, oracle
 
+ALL = [as_dtype(d) for d in device.DTYPES]
 ROWS = [
     row
     for row in OPS.values()
@@ -43,7 +44,7 @@ def expected(name, args):
             )
         if not oracle.is_float(dtype) and row.result == "float":
             like = np.exp if name in ("erf", "sigmoid") else function
-            dtype = like(*(np.zeros(0, a.dtype) for a in args)).dtype
+            dtype = device.own(like(*(np.zeros(0, a.dtype) for a in args)).dtype)
             args = [oracle.cast(a, dtype) for a in args]
         if row.result == "bool" and oracle.is_float(dtype) and dtype.itemsize < 4:
             return function(*(a.astype(np.float32) for a in args))
@@ -72,13 +73,16 @@ def values(name, dtype, count):
 def agrees(name, got, want, where, args=()):
     assert got.dtype == want.dtype and got.shape == want.shape, (where, got.dtype, want.dtype)
     row = OPS[name]
+    skip = device.open_at(want, *args)
+    got, want, *args = (z[~skip] for z in (got, want, *args))
+    bound = device.ulp(name, row.ulp)
     if name == "logaddexp":  # where the result is near 0 it cancels: the bound is in ULP of x and y
         size = np.maximum.reduce([np.abs(z.astype(np.longdouble)) for z in (want, *args)])
-        bound = row.ulp * float(oracle.finfo(want.dtype).eps) * size
+        bound = bound * float(oracle.finfo(want.dtype).eps) * size
         assert oracle.close(got, want, np.where(np.isfinite(want), bound, 0)), where
-    elif oracle.is_float(want.dtype) and row.ulp:
+    elif oracle.is_float(want.dtype) and bound:
         own = 1 if name == "erf" else 0  # scipy's own error
-        assert oracle.ulps(got, want) <= max(row.ulp, 1) + own, where
+        assert oracle.ulps(got, want) <= bound + own, where
     elif name in ZERO_SIGN_OPEN:
         assert oracle.equal(got, want), where
     else:
@@ -86,7 +90,7 @@ def agrees(name, got, want, where, args=()):
         assert not wrong.size, (where, got.ravel()[wrong[:5]], want.ravel()[wrong[:5]])
 
 
-@pytest.mark.parametrize("backend", ["interp", "llvm"])
+@pytest.mark.parametrize("backend", device.BACKENDS)
 @pytest.mark.parametrize("name, dtype", CASES)
 def test_values_and_layouts(name, dtype, backend):
     dtype = to_numpy(getattr(ch, dtype))
@@ -138,9 +142,10 @@ def test_weak_scalars(name):
                 (function(x, scalar), same(a, scalar)),
                 (function(scalar, x), same(scalar, a)),
             ):
-                if want.dtype.kind == "f" and OPS[name].ulp:
-                    assert got.numpy().dtype == want.dtype
-                    assert oracle.ulps(got.numpy(), want) <= max(OPS[name].ulp, 1)
+                want = device.narrow(want)
+                bound = device.ulp(name, OPS[name].ulp)
+                if want.dtype.kind == "f" and bound:
+                    assert oracle.ulps(got.numpy(), want) <= bound
                 else:
                     assert oracle.equal(got.numpy(), want), (name, dtype, scalar)
 
@@ -153,16 +158,20 @@ def test_promotion_of_mixed_dtypes(left):
         a = oracle.fill((40,), left, 1, "whole")
         b = oracle.fill((40,), right.name, 2, "whole")
         got = ch.add(ch.asarray(a), ch.asarray(b))
-        assert oracle.same(got.numpy(), np.add(a, b)), right
+        assert oracle.same(got.numpy(), device.narrow(np.add(a, b))), right
         for name in ("divide", "copysign", "less", "maximum"):
             with np.errstate(all="ignore"):
-                want = getattr(np, name)(a, b)
-            assert oracle.equal(getattr(ch, name)(ch.asarray(a), ch.asarray(b)).numpy(), want), name
-        assert got.dtype == ch.result_type(getattr(ch, left), right)
+                want = device.narrow(getattr(np, name)(a, b))
+            found = getattr(ch, name)(ch.asarray(a), ch.asarray(b)).numpy()
+            if want.dtype.kind == "f" and device.ulp(name, 0):
+                assert oracle.ulps(found, want) <= device.ulp(name, 0), name
+            else:
+                assert oracle.equal(found, want), name
+        assert got.dtype == device.own(ch.result_type(getattr(ch, left), right).dtype)
 
 
 @pytest.mark.parametrize("source", [d.name for d in ALL])
-@pytest.mark.parametrize("backend", ["interp", "llvm"])
+@pytest.mark.parametrize("backend", device.BACKENDS)
 def test_casts(source, backend):
     a = oracle.fill((SIZE,), oracle.BY_NAME[source], 11)
     with ch.config(backend=backend):
@@ -171,16 +180,19 @@ def test_casts(source, backend):
         ch.eval(*out.values())
         for d, got in out.items():
             want = oracle.cast(a[::-1], to_numpy(d))
-            assert oracle.same(got.numpy(), want), d
+            kept = ~device.open_at(a[::-1], want)
+            assert oracle.same(got.numpy()[kept], want[kept]), d
 
 
 def test_clip():
     rng = np.random.default_rng(0)
-    for dtype in ("int8", "uint16", "float32", "float64"):
+    for dtype in ("int8", "uint16", "float32", device.FLOAT):
         a = oracle.fill((60,), dtype, 4)
         for low, high in ((1, 5), (None, 3), (2, None), (5, 1)):
-            assert oracle.equal(ch.clip(ch.asarray(a), low, high).numpy(), np.clip(a, low, high))
-    a, low = rng.normal(size=(4, 5)), rng.normal(size=5)
+            want = np.clip(a, low, high)
+            kept = ~device.open_at(want)
+            assert oracle.equal(ch.clip(ch.asarray(a), low, high).numpy()[kept], want[kept])
+    a, low = (rng.normal(size=shape).astype(device.FLOAT) for shape in ((4, 5), 5))
     assert oracle.same(ch.clip(ch.asarray(a), ch.asarray(low), None).numpy(), np.clip(a, low, None))
     small = ch.clip(ch.asarray(np.array([0, 100, 255], np.uint8)), -5, 300)
     assert small.dtype == ch.uint8 and small.tolist() == [0, 100, 255]
@@ -189,7 +201,7 @@ def test_clip():
 def test_real_valued_complex_functions():
     x = ch.asarray([1.5, -2.0])
     assert ch.real(x).tolist() == ch.conj(x).tolist() == [1.5, -2.0]
-    assert ch.imag(x).tolist() == [0.0, 0.0] and ch.imag(x).dtype == ch.float64
+    assert ch.imag(x).tolist() == [0.0, 0.0] and ch.imag(x).dtype == device.FLOAT
 
 
 def test_errors_at_the_call():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import charl as ch
+from tests import device
 
 # name: parameters of the standard; / and * as in a signature
 STANDARD = {
@@ -194,10 +195,11 @@ def test_constants_and_dtypes():
 
 def test_info():
     info = ch.__array_namespace_info__()
-    assert set(info.dtypes()) == set(DTYPES)
+    assert set(info.dtypes(device="cpu")) == set(DTYPES)
     assert set(info.dtypes(kind="integral")) == {n for n in DTYPES if "int" in n}
-    assert set(info.dtypes(kind=("bool", "real floating"))) == {"bool", "float32", "float64"}
-    assert info.default_dtypes()["real floating"] == ch.float64
+    floats = {"bool", "float32", device.FLOAT.name}
+    assert set(info.dtypes(kind=("bool", "real floating"))) == floats
+    assert info.default_dtypes(device="cpu")["real floating"] == ch.float64
     assert info.default_device() in info.devices()
     assert info.capabilities() == {
         "boolean indexing": True, "data-dependent shapes": True, "max dimensions": 64}  # fmt: skip

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import charl as ch
+from tests import device
 
 
 def test_it_sees_later_writes():
@@ -29,7 +30,7 @@ def test_it_sees_later_writes():
     ],
 )
 def test_it_cannot_be_written(write):
-    array = np.arange(1.0, 4.0)
+    array = np.arange(1, 4, dtype=device.FLOAT)
     x = ch.asarray(array)
     for base in (np.broadcast_to(array, (2, 3)), ch.broadcast_to(x, (2, 3))):
         with pytest.raises(ValueError, match="read-only"):
@@ -68,7 +69,7 @@ def test_a_copy_can_be_written():
     ],
 )
 def test_movements_of_it(shape, movement):
-    array = np.array([[1.0], [2.0]])
+    array = np.array([[1], [2]], device.FLOAT)
     expected = movement(np.broadcast_to(array, shape))
     got = movement(ch.broadcast_to(ch.asarray(array), shape))
     assert np.array_equal(got, expected) and got.shape == expected.shape

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import charl as ch
+from tests import device
 
 I = np.array
 INDICES = {
@@ -46,7 +47,7 @@ INDICES = {
     "mask of another size": I([True, False, True]),
     "out of range": I([5]),
     "below range": I([-3]),
-    "floats": I([1.0]),
+    "floats": I([1.0], np.float32),
     "do not broadcast": (I([0, 1]), I([0, 1, 2])),
     "too many": (I([0]), 0, 0, 0),
 }
@@ -59,7 +60,7 @@ LAYOUTS = {
 
 
 def start():
-    return np.arange(24.0).reshape(2, 3, 4)
+    return np.arange(24, dtype=device.FLOAT).reshape(2, 3, 4)
 
 
 def tensors(index):
@@ -112,14 +113,14 @@ def add(x, index, value):
 def test_write(name, write):
     index = INDICES[name]
     both(lambda x, given: write(x, given, -1), index)
-    both(lambda x, given: write(x, given, np.array([3.0])), index)
+    both(lambda x, given: write(x, given, np.array([3], device.FLOAT)), index)
 
     def ramp(x, given):
         shape = np.shape(np.empty(x.shape)[index])
         return write(x, given, 100 + np.arange(np.prod(shape, dtype=int)).reshape(shape))
 
     both(ramp, index)
-    both(lambda x, given: write(x, given, np.zeros((2, 2, 2, 2, 2))), index)
+    both(lambda x, given: write(x, given, np.zeros((2, 2, 2, 2, 2), device.FLOAT)), index)
 
 
 def test_the_last_of_equal_places_wins():
@@ -145,6 +146,7 @@ def test_a_write_reads_what_was_there():
     assert x.tolist() == [3, 2, 2, 3]
 
 
+@pytest.mark.cpu
 def test_borrowed_memory_is_not_written():
     array = np.zeros(4)
     x = ch.asarray(array, copy=False)
@@ -179,7 +181,7 @@ def test_a_broadcast_is_not_assigned_to_itself():
 
 
 def test_arrays_of_integers_write_into_a_copy():
-    x = ch.asarray(np.ones(1 << 16))
+    x = ch.ones(1 << 16)
     seen, before = x.numpy(), np.ones(1 << 16)
     index = np.arange(1 << 16)
     writers = [threading.Thread(target=x.__setitem__, args=(index, float(k))) for k in range(8)]
