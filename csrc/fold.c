@@ -112,7 +112,7 @@ static inline int narrow_key(uint16_t x) { return x & 0x8000 ? -(x & 0x7fff) : x
 #define GREATEST INFINITY
 #include "fold_types.h"
 
-#define ENTRY(NAME, SIZE, SCAN)                                                                    \
+#define ENTRY(NAME, SIZE, ...)                                                                     \
     {SIZE,                                                                                         \
      NAME##_start,                                                                                 \
      NAME##_fold_row,                                                                              \
@@ -120,9 +120,9 @@ static inline int narrow_key(uint16_t x) { return x & 0x8000 ? -(x & 0x7fff) : x
      NAME##_finish_row,                                                                            \
      NAME##_fold_column,                                                                           \
      NAME##_merge_column,                                                                          \
-     SCAN}
-#define FULL(NAME, SIZE) ENTRY(NAME, SIZE, NAME##_scan)
-#define NO_SCAN(NAME, SIZE) ENTRY(NAME, SIZE, NULL)
+     __VA_ARGS__}
+#define FULL(NAME, SIZE) ENTRY(NAME, SIZE, NAME##_scan, NAME##_scan_groups)
+#define NO_SCAN(NAME, SIZE) ENTRY(NAME, SIZE, NULL, NULL)
 #define NONE {0}
 #define WORDS(OP, ROW) ROW(u8_##OP, 1), ROW(u16_##OP, 2), ROW(u32_##OP, 4), ROW(u64_##OP, 8)
 #define FLOATS(OP, ROW) NONE, NONE, ROW(f32_##OP, 4), ROW(f64_##OP, 8)

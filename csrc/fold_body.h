@@ -79,6 +79,30 @@ static void NAME(scan)(void *carries, void *outs, const void *xs, int64_t rows, 
     for (int64_t r = 0; r < rows; r++, x += columns, out += columns)
         for (int64_t c = 0; c < columns; c++) out[c] = carry[c] = OP(carry[c], x[c]);
 }
+
+static inline void NAME(group)(T *v) {
+    for (int h = 1; h < CHARL_GROUP; h *= 2)
+        for (int l = 0; l < CHARL_GROUP; l++)
+            if (l & h) v[l] = OP(v[(l & -h) - 1], v[l]);
+}
+
+/* n elements of a row, from a group's first on. */
+CHARL_CLONES static void NAME(scan_groups)(void *carry, void *outs, const void *xs, int64_t n) {
+    T *restrict out = outs;
+    const T *restrict x = xs;
+    T last = *(T *)carry, v[CHARL_GROUP];
+    int64_t s = 0;
+    for (; s + CHARL_GROUP <= n; s += CHARL_GROUP) {
+        for (int l = 0; l < CHARL_GROUP; l++) v[l] = x[s + l];
+        NAME(group)(v);
+        for (int l = 0; l < CHARL_GROUP; l++) out[s + l] = OP(last, v[l]);
+        last = OP(last, v[CHARL_GROUP - 1]);
+    }
+    for (int l = 0; l < CHARL_GROUP; l++) v[l] = s + l < n ? x[s + l] : IDENTITY;
+    NAME(group)(v);
+    for (int l = 0; s + l < n; l++) out[s + l] = OP(last, v[l]);
+    *(T *)carry = OP(last, v[CHARL_GROUP - 1]);
+}
 #endif
 
 #undef NAME

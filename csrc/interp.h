@@ -23,6 +23,7 @@ enum {
     CHARL_STEPS = 32,
     CHARL_UNIT = 1024, /* and the most elements of a register */
     CHARL_COLUMNS = 256,
+    CHARL_GROUP = 8,
     CHARL_KC = 256,
     CHARL_KINDS = 7, /* of reductions */
     CHARL_DTYPES = 13
@@ -119,6 +120,7 @@ typedef struct charl_fold_t {
     void (*fold_column)(void *state, const void *x, const void *y, int64_t rows, int64_t columns);
     void (*merge_column)(void *total, const void *chunk, int64_t columns);
     void (*scan)(void *carry, void *out, const void *x, int64_t rows, int64_t columns);
+    void (*scan_groups)(void *carry, void *out, const void *x, int64_t n);
 } charl_fold_t;
 
 extern const charl_fold_t

@@ -175,6 +175,10 @@ static void scan(charl_run_t *run, const charl_instr_t *in, const charl_fold_t *
         with->scan(carry, to, x, run->nrows, run->ncolumns);
         return;
     }
+    if (run->program->block >= 0) {
+        with->scan_groups(carry, to, x, run->ncolumns);
+        return;
+    }
     int64_t nbytes = run->ncolumns * with->size;
     for (int64_t r = 0; r < run->nrows; r++, x += nbytes, to += nbytes, carry += with->size)
         with->scan(carry, to, x, run->ncolumns, 1);

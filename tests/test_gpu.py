@@ -81,6 +81,21 @@ def test_reductions(shape):
     same(ch.argmax(x, axis=-1), a.argmax(axis=-1))
 
 
+@pytest.mark.parametrize("shape, axis", [((100_003,), 0), ((2, 70_000), 1), ((5000, 3), 0)])
+def test_scans_of_long_axes(shape, axis):
+    a = floats(*shape)
+    x = put(a)
+    close(ch.cumulative_sum(x, axis=axis), a.cumsum(axis, "f8").astype("f4"), 1e-5, 1e-2)
+    i = put(RNG.integers(-99, 99, shape).astype(np.int32) | 1)
+    for ours, of_numpy in ((ch.cumulative_sum, np.cumsum), (ch.cumulative_prod, np.cumprod)):
+        same(ours(i, axis=axis, dtype=ch.int32), of_numpy(i.numpy(), axis, np.int32))
+    out = ch.cumulative_sum(x + 1, axis=axis)
+    assert dispatches(lambda: ch.eval(out)) == (3, 1)
+    a[(..., 1)[: a.ndim]] = a[shape[0] // 2] = np.nan
+    found = np.isnan(ch.cumulative_sum(put(a), axis=axis).numpy())
+    np.testing.assert_array_equal(found, np.logical_or.accumulate(np.isnan(a), axis))
+
+
 def test_softmax_is_one_dispatch():
     a = floats(20, 300)
     x = put(a)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from charl.codegen.frame import EINDEX, Frame, Operand, Region
 from charl.codegen.text import MEMORY, REGISTER, Code, iota, literal, splat, vector
 from charl.ops.trace import Expansion, expansion
-from charl.schedule.kernel import COLUMNS, LANES, Instr, Int, P
+from charl.schedule.kernel import COLUMNS, GROUP, LANES, Instr, Int, P
 
 
 class Body(Frame):
@@ -121,10 +121,7 @@ class Body(Frame):
             full, last = vector(REGISTER[dtype], at.width), at.width - 1
             pointer = self.shift(at.code, dtype, pointer, str(-last))
             value = self.ops.load(at.code, dtype, pointer, at.width, None)
-            order = ", ".join(f"i32 {last - k}" for k in range(at.width))
-            return at.code.op(
-                f"shufflevector {full} {value}, {full} poison, <{at.width} x i32> <{order}>"
-            )
+            return at.code.shuffle(full, value, "poison", range(last, -1, -1))
         return self.ops.gather(at.code, dtype, pointer, self.lanes(at, lane), at.width, mask)
 
     def _load_where(self, at, instr, pointer, trip, lane):
@@ -262,6 +259,8 @@ class Body(Frame):
         return self.shift(at.code, self.kernel.slots[instr.attr], self.slot(instr.attr), elements)
 
     def _reduce(self, at, number, instr):
+        if instr.attr == "last":
+            return
         args = [self.spread(at, self.value(at, a)) for a in instr.args]
         code, dtype = at.code, instr.dtype
         cell = self.cell(
@@ -287,16 +286,48 @@ class Body(Frame):
             new = self.ops.fold(code, instr.attr, dtype, old, [value], at.width)
             self.ops.store(code, dtype, new, cell, at.width, None)
             return Operand(new, dtype, True, False)
+        full, one = vector(REGISTER[dtype], at.width), REGISTER[dtype]
+        if at.mask is not None:  # the total of lanes past the end is that of the last before it
+            start = self.ops.identity(instr.attr, dtype, at.width)
+            value = code.op(f"select <{at.width} x i1> {at.mask}, {full} {value}, {full} {start}")
         cell = self.cell(("scan", number), element)
         total = self.ops.load_one(code, dtype, cell)
-        full, one = vector(REGISTER[dtype], at.width), REGISTER[dtype]
-        out = "poison"
-        for lane in range(at.width):
-            x = code.op(f"extractelement {full} {value}, i64 {lane}")
-            total = self.ops.fold(code, instr.attr, dtype, total, [x], 1)
-            out = code.op(f"insertelement {full} {out}, {one} {total}, i64 {lane}")
+        if self.kernel.block is not None:
+            out, total = self._groups(at, instr, value, total)
+        else:
+            out = "poison"
+            for lane in range(at.width):
+                x = code.op(f"extractelement {full} {value}, i64 {lane}")
+                total = self.ops.fold(code, instr.attr, dtype, total, [x], 1)
+                out = code.op(f"insertelement {full} {out}, {one} {total}, i64 {lane}")
         self.ops.store_one(code, dtype, total, cell)
         return Operand(out, dtype, True, False)
+
+    def _groups(self, at, instr, value: str, total: str) -> tuple[str, str]:
+        """Prefixes of a vector by GROUPs, and the total after it. Only one operation a group waits for
+        the group before.
+        """
+        code, kind, dtype = at.code, instr.attr, instr.dtype
+        full, part = (vector(REGISTER[dtype], n) for n in (at.width, GROUP))
+        start = self.ops.identity(kind, dtype, GROUP)
+        one = code.op(f"insertelement {part} poison, {REGISTER[dtype]} {total}, i64 0")
+        total = code.shuffle(part, one, "poison", [0] * GROUP)
+        parts = []
+        for first in range(0, at.width, GROUP):
+            x = code.shuffle(full, value, "poison", range(first, first + GROUP))
+            for h in (1, 2, 4):
+                lanes = [(l & -h) - 1 if l & h else GROUP + l for l in range(GROUP)]
+                below = code.shuffle(part, x, start, lanes)
+                x = self.ops.fold(code, kind, dtype, below, [x], GROUP)
+            parts.append(self.ops.fold(code, kind, dtype, total, [x], GROUP))
+            most = code.shuffle(part, x, "poison", [GROUP - 1] * GROUP)
+            total = self.ops.fold(code, kind, dtype, total, [most], GROUP)
+        lanes = GROUP
+        while len(parts) > 1:
+            pairs, half = zip(parts[::2], parts[1::2]), vector(REGISTER[dtype], lanes)
+            lanes *= 2
+            parts = [code.shuffle(half, a, b, range(lanes)) for a, b in pairs]
+        return parts[0], code.op(f"extractelement {part} {total}, i64 0")
 
 
 def expansion_of(instr: Instr, dtypes: list[str]) -> Expansion | None:

@@ -106,6 +106,7 @@ class Encoder:
         self.launch_splats: list[Record] = []
         self.sections: list[Section] = []
         self.splats: dict[int, int] = {}  # value -> its splat, for the launch
+        self.states: dict[int, int] = {}  # scan -> what holds its total
         self.nparams = 0
 
     # -- pieces -------------------------------------------------------------------------------
@@ -293,6 +294,13 @@ class Encoder:
         return splats[a]
 
     def reduce(self, v: int, args: tuple[int, ...], section: Section) -> None:
+        if self.instrs[v].attr == "last":  # of the state, the other lanes are the identity
+            self.places[v] = self.registers.lasting(self.row_bytes(v))
+            scan = self.instrs[v].args[0]
+            section.epi.append(
+                Record("done", v, (self.states[scan],), self.fold(self.instrs[scan]))
+            )
+            return
         fold = self.fold(self.instrs[v])
         lanes = LANES if self.alone else UNIT if self.row else 2 * UNIT
         state = self.new(self.registers.lasting(lanes * self.size(v)))
@@ -320,6 +328,7 @@ class Encoder:
             self.places[v] = live[v]
         if instr.op == "scan":
             state = self.new(self.registers.lasting((LANES if self.alone else UNIT) * self.size(v)))
+            self.states[v] = state
             section.init.append(Record("start", state, (), self.fold(instr)))
             code.append(Record("scan", v, (*args, state), self.fold(instr)))
         else:

@@ -130,7 +130,7 @@ class Columns(Loops):
     # -- a stage that loops ------------------------------------------------------------------------
 
     def _looping(self, code, stage, outer, start, stop, first, last):
-        sums, scans = (self.folds(stage, op) for op in ("reduce", "scan"))
+        sums, scans, lasts = (self.folds(stage, op) for op in ("reduce", "scan", "last"))
 
         def strips(c: Code, body) -> None:
             """`body(code, at, ...)` for each vector of columns; lanes past the last column are
@@ -151,6 +151,11 @@ class Columns(Loops):
             for n, instr in sums:
                 total, chunk = (self._place(c, at, name, n) for name in ("column", "chunk"))
                 self.merge(c, instr, total, chunk, self.width)
+
+        def totals(c: Code, at: Region) -> None:
+            for n, instr in lasts:
+                source, target = (self._place(c, at, "column", k) for k in (instr.args[0], n))
+                self._copy(c, instr, source, target)
 
         def down(c: Code, p: str, end: str) -> None:
             """A pass of a few steps over all columns."""
@@ -178,6 +183,8 @@ class Columns(Loops):
             code.loop(first, last, STEPS, chunk)
         else:
             code.loop(first, last, PASS, lambda c, p: down(c, p, last))
+        if lasts:
+            strips(code, totals)
 
     def _strip(self, code, stage, outer, start, mask, first, last):
         """A pass over one vector of columns."""

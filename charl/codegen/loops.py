@@ -159,9 +159,9 @@ class Loops(Body):
     # -- reductions and scans ----------------------------------------------------------------------
 
     def folds(self, stage: int, op: str) -> list[tuple[int, Instr]]:
-        """The stage's reductions (or scans) with their numbers."""
-        body = self.kernel.stages[stage].body
-        return [(n, i) for n, i in enumerate(body, self.starts[stage]) if i.op == op]
+        """The stage's reductions, scans, or totals of scans ("last"), with their numbers."""
+        body = enumerate(self.kernel.stages[stage].body, self.starts[stage])
+        return [(n, i) for n, i in body if op == ("last" if i.attr == "last" else i.op)]
 
     def sum_kind(self, instr: Instr) -> str:
         """How totals are added: a dot product's like any sum."""

@@ -14,7 +14,7 @@ from charl.codegen.frame import Operand, Region
 from charl.codegen.host import Host
 from charl.codegen.loops import Loops
 from charl.codegen.text import REGISTER, Code, vector
-from charl.schedule.kernel import LANES, STEPS, UNIT, Instr, Kernel, Stage
+from charl.schedule.kernel import GROUP, LANES, STEPS, UNIT, Instr, Kernel, Stage
 
 
 class Rows(Loops):
@@ -26,6 +26,9 @@ class Rows(Loops):
     def __init__(self, kernel: Kernel, host: Host, tier: str):
         super().__init__(kernel, host, tier)
         self.walks = list(map(self.choose, self.costs, self.sizes))
+        for stage, (width, split) in enumerate(self.walks):
+            if kernel.block is not None and self.folds(stage, "scan"):
+                self.walks[stage] = max(width, GROUP), split
 
     def units(self, code: Code) -> None:
         kernel = self.kernel
@@ -112,6 +115,10 @@ class Rows(Loops):
         code.when(code.op(f"icmp slt i64 {first}, {last}"), lambda c: self.hoisted(c, walk))
         for n, instr, total in sums:
             self.values[n] = Operand(self._tree(code, instr, total), instr.dtype, False, True)
+        for n, instr in self.folds(stage, "last"):
+            cell = self.vector_cell("scan", instr.args[0], instr, 1)
+            total = self.ops.load_one(code, instr.dtype, cell)
+            self.values[n] = Operand(total, instr.dtype, False, True)
 
     def _walk(self, at: Region, first: str, last: str) -> None:
         """The stage's body along the inner axis."""
@@ -141,8 +148,7 @@ def _part(code: Code, full: str, value: str, start: int, count: int) -> str:
     """Lanes start, start + 1, ... of a vector."""
     if count == 1:
         return code.op(f"extractelement {full} {value}, i64 {start}")
-    order = ", ".join(f"i32 {k}" for k in range(start, start + count))
-    return code.op(f"shufflevector {full} {value}, {full} poison, <{count} x i32> <{order}>")
+    return code.shuffle(full, value, "poison", range(start, start + count))
 
 
 def _folds_nothing(stage: Stage) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Sequence
 
 from charl.core.dtypes import BY_SHORT
 
@@ -156,6 +157,11 @@ class Code:
             return self.op(text)
         self.do(text)
         return ""
+
+    def shuffle(self, full: str, a: str, b: str, lanes: Sequence[int]) -> str:
+        """These lanes of the vectors a and b, of type `full`; b's are numbered after a's."""
+        order = ", ".join(f"i32 {k}" for k in lanes)
+        return self.op(f"shufflevector {full} {a}, {full} {b}, <{len(lanes)} x i32> <{order}>")
 
     def loop(self, start: str, stop: str, step: int, body) -> None:
         """`body(code, i)` for i64 i = start, start + step, ... below stop."""

@@ -82,7 +82,8 @@ class Walk(Staged):
         """The loop over j, with folds of STEPS steps a lane at a time."""
         lanes = self.lanes
         own = dict(self.known)
-        reduces = [(n, i) for n, i in self.numbered(self.stage) if i.op == "reduce"]
+        folds = [(n, i) for n, i in self.numbered(self.stage) if i.op == "reduce"]
+        reduces = [(n, i) for n, i in folds if i.attr != "last"]
         for n, i in reduces:
             self.put(f"var t{n}: {self.values.register(i.dtype)} = {self._identity(i)};")
         for n, i in self.numbered(self.stage):
@@ -118,6 +119,9 @@ class Walk(Staged):
         self.inner = None
         for n, i in reduces:
             self.known[n] = self.total(n, i)
+        for n, i in folds:
+            if i.attr == "last":
+                self.known[n] = f"t{i.args[0]}"
 
     def _identity(self, instr) -> str:
         return self.values.identity(instr.attr, instr.dtype)
@@ -130,6 +134,8 @@ class Walk(Staged):
         """The body of a looping stage at one j; reductions fold into `cell`."""
         for number, instr in self.numbered(self.stage):
             args = [self.known[a] for a in instr.args]
+            if instr.attr == "last":
+                continue
             if instr.op == "reduce":
                 name = f"{cell}{number}"
                 line = f"{name} = {self.values.fold(instr.attr, instr.dtype, name, args)};"
@@ -255,16 +261,18 @@ class Rows(Walk):
         return self.known[number]
 
     def scan(self, number: int, instr, x: str) -> None:
-        """Prefixes of the lanes by doubling, after the total of the lanes before."""
+        """Prefixes of the lanes, after the total of the lanes before: the upper h of every 2h lanes
+        take the last of the lower h, and past the end all are the identity.
+        """
         cells, kind, dtype = self.cells(instr.dtype), instr.attr, instr.dtype
         self.put(f"{cells}[lane] = {x};")
+        if self.active:
+            self.put(f"if (!{self.active}) {{ {cells}[lane] = {self._identity(instr)}; }}")
         self.put("workgroupBarrier();")
         self.open(f"for (var h = 1u; h < {self.workgroup}u; h <<= 1u)")
-        self.put(f"var s = {cells}[lane];")
-        both = self.values.fold(kind, dtype, f"{cells}[lane - h]", ["s"])
-        self.put(f"if (lane >= h) {{ s = {both}; }}")
-        self.put("workgroupBarrier();")
-        self.put(f"{cells}[lane] = s;")
+        lower = f"{cells}[(lane & ~(h - 1u)) - 1u]"
+        both = self.values.fold(kind, dtype, lower, [f"{cells}[lane]"])
+        self.put(f"if ((lane & h) != 0u) {{ {cells}[lane] = {both}; }}")
         self.put("workgroupBarrier();")
         self.close()
         self.let(number, self.values.fold(kind, dtype, f"t{number}", [f"{cells}[lane]"]))

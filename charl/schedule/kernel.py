@@ -26,7 +26,14 @@ p0 to p1 (0 to the inner extent, or one BLOCK of it where `block` names the oute
   "column"  the same with LANES = 1 and no final tree; the last outer axis is the one to vectorise over.
 Lanes past the end take no part. A BLOCK is STEPS * STEPS steps: 32768 elements in a row, 1024 in a column.
 The identities: add -0.0 (0 for ints), mul 1, max -inf or the least integer, min +inf or the greatest, or 0, and 1.
-`dot` is add with acc = fma(a, b, acc) in the chunk. A scan folds strictly in order from its first element.
+`dot` is add with acc = fma(a, b, acc) in the chunk.
+
+Order of scans. The total starts at the identity, with each BLOCK anew; an element's result is the total once it
+is folded in, and `last` the total at the end. Elements are folded one by one, but along a row with `block` by GROUPs
+of 8: for h = 1, 2, 4 the upper h of every 2h neighbours take op(last of the lower h, own); then element l of the
+group gives op(total, l), the last of which is the next total. A scan of a long axis is three Kernels: the blocks'
+totals; their scan, element by element; and the scans in blocks, each result r as op(total of the blocks before, r).
+So sums of what is not negative never fall: every rounding is of a sum with the total before, which is a result.
 
 Units. A launch covers units [begin, end):
   "row" with outer axes: a unit is one outer index (flattened in C order);
@@ -49,6 +56,7 @@ LANES = 32
 STEPS = 32
 ROW_BLOCK = LANES * STEPS * STEPS
 COLUMN_BLOCK = STEPS * STEPS
+GROUP = 8
 UNIT = 1024
 COLUMNS = 256
 KC = 256  # contraction: products are summed from 0 in blocks of KC along k, block sums added in order
@@ -104,6 +112,7 @@ class Instr(NamedTuple):
     keep     (value,)     slot               an inner value into this row's scratch slot
     kept     ()           slot               and back, in a later stage
     reduce   (v,), dot 2  kind               add mul max min or and dot; a row value
+             (scan,)      "last"             that scan's total
     scan     (value,)     kind               add mul max min; an inner value: inclusive prefix
     acc      ()           None               in a Contract: the sum of products
     other                                    an op of the table, or a primitive (cast, select),
@@ -280,6 +289,7 @@ def verify(kernel: Value) -> None:
     level: dict[int, object] = {}  # value -> "row" or the number of its stage
     dtypes: dict[int, str] = {}
     stages = (Stage(False, kernel.epilogue),) if contract else kernel.stages
+    body = instructions(kernel)
     kept: dict[int, int] = {}
     number = 0
 
@@ -332,7 +342,9 @@ def verify(kernel: Value) -> None:
                         f"slot s{instr.attr} is read before a stage fills it",
                     )
             elif instr.op in ("reduce", "scan"):
-                check(stage.loop and instr.attr in REDUCTIONS, f"{instr.op} {instr.attr}")
+                last = instr.op == "reduce" and instr.attr == "last"
+                check(stage.loop and (last or instr.attr in REDUCTIONS), f"{instr.op} {instr.attr}")
+                check(not last or body[instr.args[0]].op == "scan", "last of what is no scan")
                 check(dtypes[instr.args[0]] == instr.dtype, f"{instr.op} changes the dtype")
                 check(len(instr.args) == (2 if instr.attr == "dot" else 1), f"{instr.op}: arity")
             elif instr.op == "acc":

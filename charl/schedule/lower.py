@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
+from charl.core.dtypes import BY_SHORT
 from charl.ops.table import OPS
 from charl.schedule.index import (
     ZERO,
@@ -215,6 +216,8 @@ class Group:
         used = {t for e in self.placed[root] for t in e.terms}
         inner = set(self.inner or ())
         outer = set(self.space) - inner
+        if self.graph[root].op == "scan":
+            outer.discard(self.block)  # type: ignore[arg-type]
         if not outer <= used or used & inner not in (set(), inner & set(self.space)):
             raise Incompatible
         if not used <= set(self.extents):
@@ -348,6 +351,11 @@ class Group:
         if at not in self.roots or self.inner is not None or self.contract is not None or not plain:
             self.store(at)
         self.inner, self.order = mine, order
+        if len(v.src) == 2:
+            if len(self.roots) > 1:
+                self.store(at)
+            _, (self.block,) = self.new_axis(-1, self.graph.shape(v.src[1])[axis])
+            self.space.insert(self.space.index(mine[0]), self.block)
         self.demand(v.src[0], index)
 
     def visit_gather(self, at: int, v: Vertex, k: str, index: Index) -> None:
@@ -465,6 +473,8 @@ class Group:
                 index = index[:axis] + index[axis + 1 :]
             inner = index[:axis] + (self.flat(self.inner or ()),) + index[axis:]
             args = tuple(self.values[s, key(inner)] for s in v.src)
+            if kind.startswith("last "):
+                args, kind = (self.make("scan", v.dtype, args, kind[5:]),), "last"
             return self.make("reduce", v.dtype, args, kind)
         if v.op == "gather":
             rank = len(self.graph.shape(v.src[1]))
@@ -475,14 +485,31 @@ class Group:
             return self.make("gather", v.dtype, (where,), (source, stride), Lin(lin.offset, terms))
         if v.op == "update":
             return self.values[v.src[1], key(index)]
+        if v.op == "scan":
+            return self.build_scan(v, index)
         args = tuple(self.values[s, key(broadcast(index, self.graph.shape(s)))] for s in v.src)
         if v.op == "copy":
             return args[0]
-        if v.op == "scan":
-            return self.make("scan", v.dtype, args, v.attrs[0])  # type: ignore[index]
         if v.op == "wrap_index":
             return self.make("wrap", "i64", args, (v.sizes[0], v.node))
         return self.make(v.op, v.dtype, args)
+
+    def build_scan(self, v: Vertex, index: Index) -> Val:
+        kind, axis = v.attrs  # type: ignore[misc]
+        value = self.make("scan", v.dtype, (self.values[v.src[0], key(index)],), kind)
+        if len(v.src) == 1:
+            return value
+        before = v.src[1]
+        block = Lin(0, {self.block: 1})
+        where = (*index[:axis], block + Lin(-1, {}), *index[axis + 1 :])
+        lin = flatten(where, self.graph.shape(before))
+        zero = self.make("const", "i64", (), 0)
+        some = self.make("not_equal", "b1", (self.make("index", "i64", (), None, block), zero))
+        total = self.make("load", v.dtype, (some,), before, lin)
+        real = BY_SHORT[v.dtype].kind == "f"
+        identity = self.make("const", v.dtype, (), 1 if kind == "mul" else -0.0 if real else 0)
+        total = self.make("where", v.dtype, (some, total, identity))
+        return self.make("add" if kind == "add" else "multiply", v.dtype, (total, value))
 
 
 OPS_COST = {name: row.cost for name, row in OPS.items()}

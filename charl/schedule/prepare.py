@@ -3,8 +3,9 @@ knows.
 
 After `prepare` a graph holds only: leaf, const, fill, empty, iota, element-wise ops, movements, and
   reduce  attrs (kind, axis, blocked)   one axis of a shape without unit axes; kinds as in
-    kernel.py; dot has two sources
-  scan    attrs (kind, axis)            likewise
+    kernel.py; dot has two sources; "last add" and "last mul" are the totals of such scans
+  scan    attrs (kind, axis)            likewise; a second source, in blocks: the totals of all blocks
+    up to each one
   matmul  m, n, k all larger than 1
   gather  attrs axis
   update  (copy of the base, value): writes the value into that copy's buffer
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 
 from charl.core.dtypes import ALL, BY_SHORT
 from charl.ops.table import OPS
-from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK
+from charl.schedule.kernel import COLUMN_BLOCK, COLUMNS, ROW_BLOCK
 from charl.schedule.sizes import Number, Trace, ceildiv, product, same
 
 OUT, HANDLE, SEEN, DONATE = 1, 2, 4, 8
@@ -29,6 +30,8 @@ MOVEMENT = ("reshape", "permute", "expand", "slice")
 REDUCE_KIND = {"sum": "add", "prod": "mul", "max": "max", "min": "min", "any": "or", "all": "and"}
 SCAN_KIND = {"cumsum": "add", "cumprod": "mul"}
 IDENTITY = {"add": 0, "mul": 1, "or": 0, "and": 1}
+# So many rows, or columns, keep all threads busy: their scans are not cut, which would read them twice
+MANY_ROWS, MANY_COLUMNS = 256, 64 * COLUMNS
 
 Shape = tuple[Number, ...]
 
@@ -111,6 +114,23 @@ class Graph:
             )
             return self.reduce("add" if kind == "dot" else kind, (partial,), axis)
         return self.add("reduce", x.dtype, rest[0] + rest[1], src, (kind, axis, False))
+
+    def scan(self, kind: str, src: int, axis: int) -> int:
+        """Along one axis of a shape without unit axes; cut into blocks where it is long and few others
+        go beside it. Products of floats are never cut: where the strict order has 0 * x = 0, a
+        product of later elements alone may overflow, and 0 * inf is NaN.
+        """
+        x = self.vertices[src]
+        row = axis == len(x.shape) - 1
+        block, many = (ROW_BLOCK, MANY_ROWS) if row else (COLUMN_BLOCK, MANY_COLUMNS)
+        rest = x.shape[:axis], x.shape[axis + 1 :]
+        cut = kind == "add" or BY_SHORT[x.dtype].kind != "f"
+        if not cut or not x.shape[axis] > block or not product(rest[0] + rest[1]) < many:
+            return self.add("scan", x.dtype, x.shape, (src,), (kind, axis))
+        shape = (*rest[0], ceildiv(x.shape[axis], block), *rest[1])
+        totals = self.add("reduce", x.dtype, shape, (src,), (f"last {kind}", axis, True))
+        before = self.add("scan", x.dtype, shape, (totals,), (kind, axis))
+        return self.add("scan", x.dtype, x.shape, (src, before), (kind, axis))
 
 
 def prepare(nodes: Sequence, flags: Sequence[int], trace: Trace) -> Graph:
@@ -230,7 +250,7 @@ def _scan(graph: Graph, v: Vertex) -> int:
     at = _squeeze(graph, v.src[0])
     if not same(shape[v.attrs], 1):
         axis = sum(not same(n, 1) for n in shape[: v.attrs])
-        at = graph.add("scan", v.dtype, graph.shape(at), (at,), (SCAN_KIND[v.op], axis))
+        at = graph.scan(SCAN_KIND[v.op], at, axis)
     return graph.reshape(at, v.shape)
 
 

@@ -595,32 +595,48 @@ def whole_sum(n, rng):
     return k, [values("f32", n, rng), np.zeros(1, "f4")], [n]
 
 
-def blocked(order):
-    """Partial sums of the BLOCKs of the inner axis: outer (m, blocks) by row, (blocks, m) by
-    column.
+def _blocks(order):
+    """outer, block, and accesses (of x's element, of a BLOCK's value); params are the inner extent n,
+    m and the number of blocks: outer (m, blocks) by row, (blocks, m) by column.
     """
     if order == "row":
-        at, to, outer, block = (
-            Access(0, 0, (P(0), 0, 1)),
-            Access(1, 0, (P(2), 1, 0)),
-            (P(1), P(2)),
-            1,
-        )
-    else:
-        at, to, outer, block = (
-            Access(0, 0, (0, 1, P(1))),
-            Access(1, 0, (P(1), 1, 0)),
-            (P(2), P(1)),
-            0,
-        )
-    return Kernel(
-        args(("f32", "in"), ("f32", "out")),
-        tuple(Axis(p) for p in outer),
-        Axis(P(0)),
-        order,
-        block,
-        (
-            loop(("load", "f32", (), at), ("reduce", "f32", (0,), "add")),
-            once(("store", "f32", (1,), to)),
-        ),
+        return (Axis(P(1)), Axis(P(2))), 1, (P(0), 0, 1), (P(2), 1, 0)
+    return (Axis(P(2)), Axis(P(1))), 0, (0, 1, P(1)), (P(1), 1, 0)
+
+
+def blocked(order):
+    """Partial sums of the BLOCKs of the inner axis."""
+    outer, block, at, to = _blocks(order)
+    stages = (
+        loop(("load", "f32", (), Access(0, 0, at)), ("reduce", "f32", (0,), "add")),
+        once(("store", "f32", (1,), Access(1, 0, to))),
     )
+    return Kernel(args(("f32", "in"), ("f32", "out")), outer, Axis(P(0)), order, block, stages)
+
+
+def blocked_scan(order, kind="add", dtype="f32"):
+    """Scans within the BLOCKs of the inner axis, and their totals."""
+    outer, block, at, to = _blocks(order)
+    stages = (
+        loop(
+            ("load", dtype, (), Access(0, 0, at)),
+            ("scan", dtype, (0,), kind),
+            ("store", dtype, (1,), Access(1, 0, at)),
+            ("reduce", dtype, (1,), "last"),
+        ),
+        once(("store", dtype, (3,), Access(2, 0, to))),
+    )
+    buffers = args((dtype, "in"), (dtype, "out"), (dtype, "out"))
+    return Kernel(buffers, outer, Axis(P(0)), order, block, stages)
+
+
+@case
+def scan_in_a_block(n, rng):
+    x = abs(values("f32", 3 * n, rng))
+    return blocked_scan("row"), [x, np.zeros_like(x), np.zeros(3, "f4")], [n, 3, 1]
+
+
+@case
+def column_scan_in_a_block(n, rng):
+    x = abs(values("f32", 40 * n, rng))
+    return blocked_scan("column"), [x, np.zeros_like(x), np.zeros(40, "f4")], [n, 40, 1]

@@ -10,7 +10,16 @@ import numpy as np
 
 from charl.core.dtypes import BY_SHORT
 from charl.ops.trace import expansion
-from charl.schedule.kernel import COLUMN_BLOCK, LANES, ROW_BLOCK, STEPS, Kernel, P
+from charl.schedule.kernel import (
+    COLUMN_BLOCK,
+    GROUP,
+    LANES,
+    ROW_BLOCK,
+    STEPS,
+    Kernel,
+    P,
+    instructions,
+)
 from tests.ops.evaluate import NUMPY, evaluate
 
 FOLDS = {"add": "add", "mul": "mul", "max": "maximum", "min": "minimum", "or": "or", "and": "and"}
@@ -72,12 +81,20 @@ def reduced(kind, dtype, args, lanes):
     return total
 
 
-def scanned(kind, dtype, x):
-    out = x.copy()
-    total = np.full((1, x.shape[1]), identity(kind, dtype), NUMPY[dtype])
-    for p in range(len(x)):
-        out[p] = total = fold(kind, dtype, total, x[p : p + 1])
-    return out
+def scanned(kind, dtype, x, group):
+    """Inclusive prefixes down (p, columns), by groups of 8 or one by one."""
+    n, columns = x.shape
+    first = np.full((group, columns), identity(kind, dtype), NUMPY[dtype])
+    out = np.concatenate([x, first[: -n % group]]).reshape(-1, group, columns)
+    for h in (h for h in (1, 2, 4) if h < group):
+        for start in range(0, group, 2 * h):
+            upper = slice(start + h, start + 2 * h)
+            out[:, upper] = fold(kind, dtype, out[:, start + h - 1 : start + h], out[:, upper])
+    total = first[0]
+    for part in out:
+        part[:] = fold(kind, dtype, total, part)
+        total = part[-1]
+    return out.reshape(-1, columns)[:n]
 
 
 def run(kernel: Kernel, arrays, params):
@@ -156,11 +173,17 @@ def _unit(kernel, arrays, outer, columns, p, num):
                 slots[instr.attr] = np.broadcast_to(args[0], shape).copy()
             elif instr.op == "kept":
                 value = slots[instr.attr]
+            elif instr.attr == "last":
+                scan = instructions(kernel)[instr.args[0]]
+                start = np.full((1, shape[1]), identity(scan.attr, scan.dtype), target)
+                value = np.concatenate([start, args[0]])[-1:]
             elif instr.op == "reduce":
                 full = [np.broadcast_to(a, shape) for a in args]
                 value = reduced(instr.attr, instr.dtype, full, 1 if column else LANES)
             elif instr.op == "scan":
-                value = scanned(instr.attr, instr.dtype, np.broadcast_to(args[0], shape))
+                x = np.broadcast_to(args[0], shape)
+                grouped = kernel.block is not None and not column
+                value = scanned(instr.attr, instr.dtype, x, GROUP if grouped else 1)
             else:
                 value = apply(instr.op, instr.dtype, *args)
             if value is not None:

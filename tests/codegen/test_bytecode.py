@@ -45,7 +45,7 @@ def test_the_format_is_the_same_in_c():
     names = [name.removeprefix("CHARL_OP_").lower() for name in enum("charl_opcode_t")]
     assert tuple(names[:-1]) == program.OPCODES
     sizes = dict(re.findall(r"CHARL_(\w+) = (\d+)", HEADER.read_text()))
-    for name in ("LANES", "STEPS", "UNIT", "COLUMNS", "KC"):
+    for name in ("LANES", "STEPS", "UNIT", "COLUMNS", "GROUP", "KC"):
         assert int(sizes[name]) == getattr(loop_ir, name)
     assert int(sizes["SIDE"]) == program.SIDE
     assert int(sizes["KINDS"]) == len(loop_ir.REDUCTIONS)

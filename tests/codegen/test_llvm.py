@@ -149,6 +149,19 @@ def test_blocks(order, size, tier):
         blocks = -(-n // size)
         x = kernels.values("f32", 2 * n, rng)
         check(kernel, [x, np.zeros(2 * blocks, "f4")], [n, 2, blocks], tier=tier)
+        arrays = [x, np.zeros_like(x), np.zeros(2 * blocks, "f4")]
+        check(kernels.blocked_scan(order), arrays, [n, 2, blocks], tier=tier)
+
+
+@pytest.mark.parametrize("tier", ["quick", "full"])
+@pytest.mark.parametrize("order", ["row", "column"])
+@pytest.mark.parametrize("kind,dtype", [r for r in REDUCTIONS if r[0] in ("add", "mul", "max")])
+def test_scans_in_blocks(kind, dtype, order, tier):
+    rng = np.random.default_rng(11)
+    kernel = kernels.blocked_scan(order, kind, dtype)
+    for n, m in ((1, 2), (33, 3), (130, 40)):
+        x = kernels.values(dtype, m * n, rng)
+        check(kernel, [x, np.zeros_like(x), np.zeros(m, x.dtype)], [n, m, 1], tier=tier)
 
 
 # -- arithmetic ------------------------------------------------------------------------------------

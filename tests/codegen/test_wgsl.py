@@ -144,6 +144,8 @@ def test_blocks(order, size):
         blocks = -(-n // size)
         x = abs(kernels.values("f32", 2 * n, rng))
         check(kernel, [x, np.zeros(2 * blocks, "f4")], [n, 2, blocks], ulp=64)
+        arrays = [x, np.zeros_like(x), np.zeros(2 * blocks, "f4")]
+        check(kernels.blocked_scan(order), arrays, [n, 2, blocks], ulp=n // 8)
 
 
 @pytest.mark.parametrize("lanes", [1, 32, 256])

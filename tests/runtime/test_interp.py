@@ -6,6 +6,7 @@ import pytest
 from charl.core.dtypes import ALL, BY_SHORT
 from charl.schedule.kernel import Access, Arg, Axis, Instr, Kernel, P, Stage
 from tests.codegen import reference
+from tests.codegen.kernels import blocked_scan
 from tests.codegen.machine import same
 from tests.ops.evaluate import NUMPY
 from tests.runtime.interpreter import run, units
@@ -360,6 +361,17 @@ def test_scan(kind, dtype):
         kernel = Kernel(buffers, (Axis(P(0)),), Axis(P(1)), order, None, (Stage(True, body),))
         for m, n in [(3, 0), (1, 1), (2, 40), (2, 1100), (300, 7)]:
             check(kernel, [sample(rng, dtype, m * n), np.zeros(m * n, NUMPY[dtype])], [m, n])
+
+
+@pytest.mark.parametrize("dtype", [s for s in SHORTS if s not in ("f16", "bf16")])
+@pytest.mark.parametrize("kind", ["add", "mul", "max", "min"])
+def test_scan_in_a_block(kind, dtype):
+    rng = np.random.default_rng(14)
+    for order in ("row", "column"):
+        kernel = blocked_scan(order, kind, dtype)
+        for m, n in [(3, 0), (1, 1), (2, 40), (2, 1023), (300, 7)]:
+            x = sample(rng, dtype, m * n)
+            check(kernel, [x, np.zeros(m * n, x.dtype), np.zeros(m, x.dtype)], [n, m, 1])
 
 
 # -- stages and slots ------------------------------------------------------------------------------

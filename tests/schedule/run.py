@@ -27,6 +27,7 @@ ELEMENTWISE = {
     "abs": np.abs,
 }
 FOLD = {"add": np.sum, "mul": np.prod, "max": np.max, "min": np.min, "or": np.any, "and": np.all}
+FOLD["last"] = lambda terms, axis=-1: terms[..., -1]
 REDUCE = {
     "sum": np.sum,
     "prod": np.prod,
@@ -251,6 +252,8 @@ def execute(kernel, buffers, params):
             op, attr, value = instr.op, instr.attr, None
             if op == "load":
                 value = buffers[attr.arg][where(attr.offset, attr.strides)]
+                if args:
+                    value = np.where(args[0], value, 0).astype(value.dtype)
             elif op == "store":
                 target = where(attr.offset, attr.strides)
                 buffers[attr.arg][target] = np.broadcast_to(args[0], target.shape)
