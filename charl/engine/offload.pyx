@@ -20,44 +20,14 @@ from charl.runtime.buffer cimport Buffer, buffer_new
 from charl.runtime.launch cimport Plan, slot_t, step_t
 
 import warnings
-from collections import OrderedDict
 
-from charl import codegen, runtime
+from charl import runtime
 from charl.core.lazy import loaded
 from charl.core.settings import config
-from charl.engine import tiers
+from charl.engine import shaders
 
-cdef object _programs = OrderedDict()  # by kernel text, features, and what suits the sizes
 cdef enum:
     ERROR_BYTES = 256  # a kernel's part of the error buffer: an offset that every device takes
-
-
-class Shaded:
-    """A kernel's shader for a device's features and tiling, or in `refusal` why there is none."""
-
-    def __init__(self, kernel, caps, suited):
-        self.text = str(kernel)
-        self.shader = self.refusal = None
-        try:
-            features = codegen.wgsl.Features(*caps)
-            self.shader = codegen.wgsl.emit(kernel, features, *suited)
-        except codegen.wgsl.Unsupported as error:
-            self.refusal = error
-
-
-cdef object _program(kernel, object device, list params):
-    """The Shaded of a kernel, for these launch parameters."""
-    suited = codegen.wgsl.suited(kernel, params, codegen.wgsl.Tiling(*device.tiling))
-    key = str(kernel), device.caps, suited
-    found = _programs.get(key)
-    if found is None:
-        found = _programs[key] = Shaded(kernel, device.caps, suited)
-        if found.shader is not None and (config.debug >= 4 or config.dump):
-            tiers.show(found.shader.text)
-    _programs.move_to_end(key)
-    while len(_programs) > config.kernel_cache:
-        _programs.popitem(last=False)
-    return found
 
 
 class Prepared:
@@ -142,7 +112,7 @@ cdef list run(state_t *s, Plan plan):
     prepared = plan.offloaded
     if prepared is None or prepared.device is not device or prepared.tiling != device.tiling:
         plan.offloaded = None
-        programs = [_program(plan.programs[k], device, _params(plan, k)) for k in range(plan.nsteps)]
+        programs = [shaders.shaded(plan.programs[k], device, _params(plan, k)) for k in range(plan.nsteps)]
         for k in range(plan.nsteps):
             if programs[k].refusal is not None and plan.steps[k].units:
                 return _refused(s, programs[k].refusal)
@@ -173,7 +143,7 @@ cdef list run(state_t *s, Plan plan):
             memory[plan.events[j]] = device.allocate(plan.slots[plan.events[j]].nbytes)
         if prepared.steps[k] is not None:
             if k >= plan.overwrites and failing:
-                device.submit(work)
+                shaders.submit(device, work)
                 work = []
                 _check(s, plan, device, errors, failing)
                 failing = []
@@ -190,14 +160,11 @@ cdef list run(state_t *s, Plan plan):
                     bound.append(runtime.device.Part(errors, ERROR_BYTES * k, 16))
                     failing.append(k)
             _part_ways(device, work, bound, bindings, pipeline)
-            work.append(runtime.device.Dispatch(pipeline, tuple(bound), groups))
+            work.append(runtime.device.Dispatch(pipeline, tuple(bound), groups, plan.programs[k]))
         for j in range(step.first_free, step.last_free):
             memory[plan.events[j]] = None
-    if config.debug:
-        for kernel, launched in zip(plan.programs, prepared.steps):
-            tiers.show(f"dispatch {launched[2] if launched else 0} workgroups on {device.name}\n{kernel}")
     if work:
-        device.submit(work)
+        shaders.submit(device, work)
     if failing:
         _check(s, plan, device, errors, failing)
     for k in range(plan.nsteps):
@@ -323,7 +290,7 @@ cdef int read(object value, Buffer into) except -1:
 
 
 def counts() -> dict:
-    """dispatches, submits, bytes_up, bytes_down of this process."""
+    """dispatches, submits, bytes_up, bytes_down, shaders, shader_disk_hits of this process."""
     if loaded("charl.runtime.gpu"):
-        return runtime.gpu.counters()
-    return {"dispatches": 0, "submits": 0, "bytes_up": 0, "bytes_down": 0}
+        return {**runtime.gpu.counters(), **shaders.counts}
+    return {"dispatches": 0, "submits": 0, "bytes_up": 0, "bytes_down": 0, **shaders.counts}
