@@ -155,7 +155,7 @@ SETTINGS = (
         "gpu_mask",
         "names",
         "",
-        ("f64", "i64", "f16", "subgroup"),
+        ("f64", "i64", "f16", "subgroup", "timestamp"),
         "features of GPUs that are left unused, as if they had them not",
     ),
     Setting(

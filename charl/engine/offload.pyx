@@ -20,58 +20,28 @@ from charl.runtime.buffer cimport Buffer, buffer_new
 from charl.runtime.launch cimport Plan, slot_t, step_t
 
 import warnings
-from collections import OrderedDict
 
-from charl import codegen, runtime
+from charl import runtime
 from charl.core.lazy import loaded
 from charl.core.settings import config
-from charl.engine import tiers
+from charl.engine import shaders
 
-cdef object _programs = OrderedDict()  # by kernel text, features, and what suits the sizes
 cdef enum:
     ERROR_BYTES = 256  # a kernel's part of the error buffer: an offset that every device takes
 
 
-class Shaded:
-    """A kernel's shader for a device's features and tiling, or in `refusal` why there is none."""
-
-    def __init__(self, kernel, caps, suited):
-        self.text = str(kernel)
-        self.shader = self.refusal = None
-        try:
-            features = codegen.wgsl.Features(*caps)
-            self.shader = codegen.wgsl.emit(kernel, features, *suited)
-        except codegen.wgsl.Unsupported as error:
-            self.refusal = error
-
-
-cdef object _program(kernel, object device, list params, tuple parts):
-    """The Shaded of a kernel, for these launch parameters, and buffers bound in so many parts."""
-    suited = (*codegen.wgsl.suited(kernel, params, codegen.wgsl.Tiling(*device.tiling)), parts)
-    key = str(kernel), device.caps, suited
-    found = _programs.get(key)
-    if found is None:
-        found = _programs[key] = Shaded(kernel, device.caps, suited)
-        if found.shader is not None and (config.debug >= 4 or config.dump):
-            tiers.show(found.shader.text)
-    _programs.move_to_end(key)
-    while len(_programs) > config.kernel_cache:
-        _programs.popitem(last=False)
-    return found
-
-
-cdef object _program_of(Plan plan, Py_ssize_t k, object device):
+cdef object _shaded(Plan plan, Py_ssize_t k, object device):
     """The Shaded of a step: its kernel's for these extents, and for buffers that take several bindings."""
     cdef step_t *step = &plan.steps[k]
     cdef Py_ssize_t j
     cdef int64_t part = device.caps.part, scratch
     cdef list params = _params(plan, k)
     parts = tuple([max(_pieces(plan.slots[step.slots[j]].nbytes, part), 1) for j in range(step.nbuffers)])
-    found = _program(plan.programs[k], device, params, parts)
+    found = shaders.shaded(plan.programs[k], device, params, parts)
     if found.shader is not None and found.shader.scratch:
         scratch = found.shader.scratch_bytes(params)
         if scratch > part:
-            found = _program(plan.programs[k], device, params, (*parts, _pieces(scratch, part)))
+            found = shaders.shaded(plan.programs[k], device, params, (*parts, _pieces(scratch, part)))
     return found
 
 
@@ -160,7 +130,7 @@ cdef list run(state_t *s, Plan plan):
     prepared = plan.offloaded
     if prepared is None or prepared.device is not device or prepared.tiling != device.tiling:
         plan.offloaded = None
-        programs = [_program_of(plan, k, device) for k in range(plan.nsteps)]
+        programs = [_shaded(plan, k, device) for k in range(plan.nsteps)]
         for k in range(plan.nsteps):
             if programs[k].refusal is not None and plan.steps[k].units:
                 return _refused(s, programs[k].refusal)
@@ -191,7 +161,7 @@ cdef list run(state_t *s, Plan plan):
             memory[plan.events[j]] = device.allocate(plan.slots[plan.events[j]].nbytes)
         if prepared.steps[k] is not None:
             if k >= plan.overwrites and failing:
-                device.submit(work)
+                shaders.submit(device, work)
                 work = []
                 _check(s, plan, device, errors, failing)
                 failing = []
@@ -211,14 +181,11 @@ cdef list run(state_t *s, Plan plan):
                     failing.append(k)
             _part_ways(device, work, held, bindings, pipeline)
             bound = [held[j] if at < 0 else _piece(held[j], at, device.caps.part) for j, at in bindings]
-            work.append(runtime.device.Dispatch(pipeline, tuple(bound), groups))
+            work.append(runtime.device.Dispatch(pipeline, tuple(bound), groups, plan.programs[k]))
         for j in range(step.first_free, step.last_free):
             memory[plan.events[j]] = None
-    if config.debug:
-        for kernel, launched in zip(plan.programs, prepared.steps):
-            tiers.show(f"dispatch {launched[2] if launched else 0} workgroups on {device.name}\n{kernel}")
     if work:
-        device.submit(work)
+        shaders.submit(device, work)
     if failing:
         _check(s, plan, device, errors, failing)
     for k in range(plan.nsteps):
@@ -348,7 +315,7 @@ cdef int read(object value, Buffer into) except -1:
 
 
 def counts() -> dict:
-    """dispatches, submits, bytes_up, bytes_down of this process."""
+    """dispatches, submits, bytes_up, bytes_down, shaders, shader_disk_hits of this process."""
     if loaded("charl.runtime.gpu"):
-        return runtime.gpu.counters()
-    return {"dispatches": 0, "submits": 0, "bytes_up": 0, "bytes_down": 0}
+        return {**runtime.gpu.counters(), **shaders.counts}
+    return {"dispatches": 0, "submits": 0, "bytes_up": 0, "bytes_down": 0, **shaders.counts}

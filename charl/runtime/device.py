@@ -82,11 +82,14 @@ class Pipeline(NamedTuple):
 
 
 class Dispatch(NamedTuple):
-    """Runs a pipeline in `groups` workgroups; buffers stand binding by binding."""
+    """Runs a pipeline in `groups` workgroups; buffers stand binding by binding. kernel: what it is
+    called by.
+    """
 
     pipeline: Pipeline
     buffers: tuple[DeviceBuffer | Part, ...]
     groups: int
+    kernel: object = None
 
 
 class Copy(NamedTuple):
@@ -99,12 +102,23 @@ class Copy(NamedTuple):
 class Device:
     """One adapter, opened. `closed` says why it cannot be used any more, or is empty. `tiling`: the
     sizes of codegen.wgsl.Tiling that suit it, in that order; those that are missing are the usual.
+    `tick`: seconds between two timestamps, 0 where it has none.
     """
 
-    def __init__(self, wgpu: Any, raw: Any, name: str, caps: Caps, memory_limit: int = 0):
+    def __init__(
+        self,
+        wgpu: Any,
+        raw: Any,
+        name: str,
+        caps: Caps,
+        memory_limit: int = 0,
+        tick: float = 0.0,
+    ):
         self.name, self.caps, self.raw = name, caps, raw
         self.closed = ""
         self.tiling: tuple[int, ...] = ()
+        self.tick = tick
+        self.clock: Any = None  # runtime.clock's
         self.lock = threading.RLock()
         self.counters = {"dispatches": 0, "submits": 0, "bytes_up": 0, "bytes_down": 0}
         self.alignment = raw.limits["min-storage-buffer-offset-alignment"]
@@ -310,8 +324,16 @@ class Device:
             self._groups.popitem(last=False)
         return found
 
-    def submit(self, work: Sequence[Dispatch | Copy]) -> None:
-        """Encodes all of the work, in order, and submits it at once."""
+    def timestamps(self, count: int) -> tuple[Any, Any]:
+        """A query set of so many timestamps, and the buffer that takes them."""
+        with self._calling("timestamps"):
+            usage = self._wgpu.BufferUsage
+            return self.raw.create_query_set(type="timestamp", count=count), self.raw.create_buffer(
+                size=8 * count, usage=usage.QUERY_RESOLVE | usage.COPY_SRC
+            )
+
+    def submit(self, work: Sequence[Dispatch | Copy], clock: Any = None) -> None:
+        """Encodes all of the work, in order, and submits it at once. A Clock times each dispatch."""
         text = ""
         with self._calling("submit", text):
             encoder = self.raw.create_command_encoder()
@@ -329,13 +351,20 @@ class Device:
                     continue
                 group = self._bind_group(item)
                 if run is None:
-                    run = encoder.begin_compute_pass()
+                    run = encoder.begin_compute_pass(
+                        timestamp_writes=clock.writes(count) if clock else None
+                    )
                 run.set_pipeline(item.pipeline.compute)
                 run.set_bind_group(0, group)
                 run.dispatch_workgroups(*fold(item.groups, self.side))
                 count += 1
+                if clock:
+                    run.end()
+                    run = None
             if run is not None:
                 run.end()
+            if clock:
+                clock.resolve(encoder, count)
             self.raw.queue.submit([encoder.finish()])
             self.counters["submits"] += 1
             self.counters["dispatches"] += count

@@ -12,6 +12,7 @@ so.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import itertools
@@ -21,6 +22,8 @@ import struct
 import sys
 import time
 from pathlib import Path
+
+from charl.core.settings import config
 
 MAGIC = b"charlobj"
 _HEADER = struct.Struct("<8sQ32s")
@@ -233,6 +236,27 @@ def _trusted(status: os.stat_result) -> bool:
     return _owned(status) and (os.name != "posix" or not status.st_mode & 0o022)
 
 
+_current: DiskCache | None = None
+
+
+def current() -> DiskCache | None:
+    """The cache that the settings name, which is kept; None where they want none."""
+    global _current
+    if not config.disk_cache:
+        return None
+    directory = config.cache_dir or default_directory()
+    if _current is None or _current.directory != directory:
+        _current = DiskCache(directory)
+    return _current
+
+
+def counters() -> dict[str, int]:
+    """What `current` has counted, as disk_*; the hits are counted where they are of use."""
+    found = _current.stats if _current is not None else {}
+    return {f"disk_{name}": count for name, count in found.items() if name != "hits"}
+
+
+@functools.cache
 def fingerprint() -> str:
     """A hash of the sources that decide what code a kernel becomes, so that no entry outlives a
     change of them.

@@ -25,6 +25,7 @@ FEATURES = {
     "i64": "shader-int64",
     "f16": "shader-f16",
     "subgroup": "subgroup",
+    "timestamp": "timestamp-query",
 }
 LIMITS = BY_NAME["gpu_limits"].allowed
 _ORDER = ("DiscreteGPU", "IntegratedGPU", "VirtualGPU", "Unknown", "CPU")
@@ -194,7 +195,17 @@ def _open(adapter: Adapter, number: int) -> Device:
         part=1 << (binding.bit_length() - 1),
     )
     name = f"gpu:{number} ({adapter.name})"
-    return Device(_wgpu(), raw, name, caps, config.gpu_memory_limit)
+    tick = _tick(raw) if "timestamp" in adapter.features else 0.0
+    return Device(_wgpu(), raw, name, caps, config.gpu_memory_limit, tick)
+
+
+def _tick(raw: Any) -> float:
+    """Seconds between two timestamps of an opened device; 0 where wgpu does not tell."""
+    try:
+        period = _wgpu().backends.wgpu_native.lib.wgpuQueueGetTimestampPeriod
+        return period(raw.queue._internal) * 1e-9
+    except AttributeError:
+        return 0.0
 
 
 def reset() -> None:

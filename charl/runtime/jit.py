@@ -278,13 +278,12 @@ class Compiler:
         self.jit = Jit()
         self.counters = {"compiles": 0, "disk_hits": 0, "failures": 0, "links": 0}
         self.last_error: BaseException | None = None
-        self.cache: diskcache.DiskCache | None = None
         self._warned = False
         self._identity = ""
 
     def make(self, key: str, make_text, done: Callable, tier: str, opt_level: str) -> None:
         """One kernel: from the disk cache or from its text, into use."""
-        cache, linked = self._disk(), None
+        cache, linked = diskcache.current(), None
         name = diskcache.key_of(key, tier, opt_level, self._version()) if cache else ""
         data = cache.get(name) if cache else None
         if data is not None:
@@ -329,14 +328,6 @@ class Compiler:
             self._identity = "\n".join([*map(str, info), str(version), diskcache.fingerprint()])
         return self._identity
 
-    def _disk(self) -> diskcache.DiskCache | None:
-        if not config.disk_cache:
-            return None
-        directory = config.cache_dir or diskcache.default_directory()
-        if self.cache is None or self.cache.directory != directory:
-            self.cache = diskcache.DiskCache(directory)
-        return self.cache
-
 
 _compiler = Compiler()
 
@@ -370,9 +361,8 @@ def drain(timeout: float | None = None) -> bool:
 
 def counters() -> dict[str, int]:
     """compiles (by LLVM), disk_hits, failures, links, pending, and the disk cache's, as disk_*."""
-    disk = _compiler.cache.stats if _compiler.cache is not None else {}
-    own = {f"disk_{name}": count for name, count in disk.items() if name != "hits"}
-    return {**_compiler.counters, "pending": len(_compiler.worker.pending()), **own}
+    pending = len(_compiler.worker.pending())
+    return {**_compiler.counters, "pending": pending, **diskcache.counters()}
 
 
 def last_error() -> BaseException | None:

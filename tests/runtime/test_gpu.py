@@ -333,7 +333,7 @@ def test_adapters_say_what_they_have(device):
 def test_masked_features_are_left_out():
     gpu.reset()
     with config(gpu_mask="f64,i64,f16,subgroup"):
-        assert gpu.adapters()[0].features == frozenset()
+        assert gpu.adapters()[0].features <= {"timestamp"}
         assert gpu.device().caps[:4] == (False, False, False, False)
         gpu.reset()
     assert gpu.adapters()[0].masked == frozenset()
