@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import benchmarks.workloads  # noqa: F401  (declares them)
+import benchmarks.families
+import benchmarks.workloads  # noqa: F401  (both declare workloads)
 from benchmarks import acceptance, floor, gpu, peers, report
 from benchmarks.runner import QUICK, Effort, Result, measure
 from benchmarks.workload import WORKLOADS, Workload
@@ -73,6 +74,12 @@ def sizes(work: Workload, quick: bool, as_table: bool) -> tuple[int, ...]:
     return work.sizes
 
 
+def tagged(name: str) -> list[str]:
+    """The workloads of a tag, as families are; else the name itself."""
+    found = [] if name in WORKLOADS else [n for n, work in WORKLOADS.items() if name in work.tags]
+    return found or [name]
+
+
 def run(chosen: Sequence[Workload], given: argparse.Namespace, as_table: bool) -> list[Result]:
     """Measures the workloads one by one, saying which."""
     contenders = peers.choose(given.peers)
@@ -101,11 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         peers.set_threads(threads)
         return acceptance.main(given.names[1:])
     as_table = given.names == ["table"]
-    names = (
-        [name for name, work in WORKLOADS.items() if "table" in work.tags]
-        if as_table
-        else given.names
-    )
+    names = [name for given_name in given.names for name in tagged(given_name)]
     unknown = [name for name in names if name not in WORKLOADS]
     if unknown:
         print(

@@ -17,7 +17,7 @@ import numpy as np
 
 import charl as ch
 from benchmarks.floor import Peak
-from benchmarks.peers import Peer
+from benchmarks.peers import Peer, there
 from benchmarks.report import columns, duration
 from benchmarks.runner import Effort, Result, measure
 from benchmarks.workload import WORKLOADS, Workload
@@ -57,7 +57,7 @@ def contenders(device: str) -> list[Peer]:
                     "torch",
                     "torch",
                     lambda array: torch.from_numpy(array).cuda(),
-                    lambda result: result,
+                    there,
                     lambda t: t.cpu().numpy(),
                     settle=torch.cuda.synchronize,
                 )
@@ -70,7 +70,7 @@ def contenders(device: str) -> list[Peer]:
                     "cupy",
                     "cupy",
                     cupy.asarray,
-                    lambda result: result,
+                    there,
                     cupy.asnumpy,
                     settle=cupy.cuda.get_current_stream().synchronize,
                 )

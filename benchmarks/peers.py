@@ -8,7 +8,7 @@ import contextlib
 import importlib
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -26,7 +26,7 @@ class Peer:
     name: str
     library: str
     take: Callable[[np.ndarray], Any]
-    finish: Callable[[Any], Any]
+    finish: Callable[..., Any]
     give: Callable[[Any], np.ndarray] = np.asarray
     ready: Callable[[], None] = lambda: None
     mode: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
@@ -46,29 +46,48 @@ def charl_peer(backend: str) -> Peer:
     )
 
 
-NUMPY = Peer("numpy", "numpy", np.asarray, lambda result: result)
+def there(*results: Any) -> None:
+    """For libraries whose functions return when they are done."""
+
+
+NUMPY = Peer("numpy", "numpy", np.asarray, there)
 
 
 def numexpr_peer() -> Peer:
-    return Peer("numexpr", "numexpr", np.asarray, lambda result: result)
+    return Peer("numexpr", "numexpr", np.asarray, there)
 
 
 def numba_peer() -> Peer:
-    return Peer("numba", "numba", np.asarray, lambda result: result)
+    return Peer("numba", "numba", np.asarray, there)
 
 
 def jax_peer() -> Peer:
     jax = importlib.import_module("jax")
     jax.config.update("jax_enable_x64", True)
-    return Peer("jax", "jax", jax.numpy.asarray, lambda result: result.block_until_ready())
+    return Peer("jax", "jax", jax.numpy.asarray, lambda *results: jax.block_until_ready(results))
 
 
 def torch_peer() -> Peer:
     torch = importlib.import_module("torch")
-    return Peer("torch", "torch", torch.from_numpy, lambda result: result, lambda t: t.numpy())
+    return Peer("torch", "torch", torch.from_numpy, there, lambda t: t.numpy())
 
 
-OPTIONAL = {"numexpr": numexpr_peer, "numba": numba_peer, "jax": jax_peer, "torch": torch_peer}
+def compile_peer() -> Peer:
+    """torch.compile, which needs a C++ compiler."""
+    return replace(torch_peer(), name="torch.compile", library="torch.compile")
+
+
+OPTIONAL = {
+    "numexpr": numexpr_peer,
+    "numba": numba_peer,
+    "jax": jax_peer,
+    "torch": torch_peer,
+    "torch.compile": compile_peer,
+}
+
+
+def installed(name: str) -> bool:
+    return importlib.util.find_spec(name.partition(".")[0]) is not None
 
 
 def choose(wanted: str) -> list[Peer]:
@@ -77,13 +96,13 @@ def choose(wanted: str) -> list[Peer]:
     """
     found = [charl_peer("llvm"), NUMPY, charl_peer("interp")]
     if wanted == "all":
-        names = [name for name in OPTIONAL if importlib.util.find_spec(name)]
+        names = [name for name in OPTIONAL if installed(name)]
     else:
         names = [name for name in wanted.split(",") if name]
     for name in names:
         if name not in OPTIONAL:
             raise ValueError(f"no peer {name!r}; there are {', '.join(OPTIONAL)}")
-        if importlib.util.find_spec(name) is None:
+        if not installed(name):
             raise ValueError(f"peer {name} is not installed: pip install {name}")
         found.append(OPTIONAL[name]())
     return found
@@ -101,5 +120,5 @@ def set_threads(count: int) -> None:
 
 def versions() -> dict[str, str]:
     """Of the libraries that could be compared and are installed."""
-    names = ("numpy", "llvmlite", "wgpu", *OPTIONAL)
-    return {name: version(name) for name in names if importlib.util.find_spec(name)}
+    names = ("numpy", "llvmlite", "wgpu", *(name for name in OPTIONAL if "." not in name))
+    return {name: version(name) for name in names if installed(name)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +30,7 @@ def table(results: Sequence[Result], floor: Floor) -> str:
     is.
     """
     names = list(dict.fromkeys(result.peer for result in results))
-    head = ["workload", "size", *names, "floor"]
+    head = ["workload", "size", *names, "floor", "of it", "over best"]
     body, notes = [], []
     for work, size in dict.fromkeys((result.workload, result.size) for result in results):
         by_peer = {r.peer: r for r in results if (r.workload, r.size) == (work, size)}
@@ -46,8 +47,41 @@ def table(results: Sequence[Result], floor: Floor) -> str:
                 ratio = "" if name == "numpy" else f" ({base / result.median:.2f}x)"
                 cells.append(duration(result.median) + ratio)
         least = floor.seconds(WORKLOADS[work].nbytes(size), WORKLOADS[work].flops(size))
-        body.append([work, f"{size:,}", *cells, duration(least)])
-    return "\n".join(columns([head, *body]) + notes)
+        mine = by_peer.get("charl")
+        good = mine is not None and not mine.fault
+        share = f"{least / mine.median:.0%}" if good else ""  # type: ignore[union-attr]
+        over = over_best(by_peer)
+        last = (duration(least), share, f"{over:.2f}x" if over else "")
+        body.append([work, f"{size:,}", *cells, *last])
+    return "\n".join([*columns([head, *body]), *notes, *summary(results)])
+
+
+def over_best(by_peer: dict[str, Result]) -> float | None:
+    """The best other library's time over charl's (by LLVM); None where either is missing."""
+    mine = by_peer.get("charl")
+    others = [r.median for n, r in by_peer.items() if not n.startswith("charl") and not r.fault]
+    if mine is None or mine.fault or not others:
+        return None
+    return min(others) / mine.median
+
+
+def summary(results: Sequence[Result]) -> list[str]:
+    """Lines: of each tag, the geometric mean of `over_best`, and where charl is behind."""
+    ratios: dict[str, list[tuple[float, str]]] = {}
+    for work, size in dict.fromkeys((result.workload, result.size) for result in results):
+        ratio = over_best({r.peer: r for r in results if (r.workload, r.size) == (work, size)})
+        for tag in ("all", *WORKLOADS[work].tags):
+            if ratio:
+                ratios.setdefault(tag, []).append((ratio, f"{work} {size:,}"))
+    lines = []
+    for tag, found in ratios.items():
+        mean = statistics.geometric_mean([ratio for ratio, _ in found])
+        worst, where = min(found)
+        lines.append(
+            f"{tag}: {mean:.2f}x the best other library (geometric mean of {len(found)}), "
+            f"{sum(ratio < 0.9 for ratio, _ in found)} below 0.9x; least {worst:.2f}x, {where}"
+        )
+    return lines
 
 
 def columns(lines: Sequence[Sequence[str]]) -> list[str]:

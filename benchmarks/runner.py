@@ -54,7 +54,7 @@ class Contender:
 
     def call(self) -> Any:
         result = self.function(*self.arrays)
-        self.peer.finish(result)
+        self.peer.finish(*each(result))
         return result
 
     def turn(self, calls: int) -> float:
@@ -62,9 +62,18 @@ class Contender:
         function, finish, arrays = self.function, self.peer.finish, self.arrays
         start = time.perf_counter()
         for _ in range(calls):
-            finish(function(*arrays))
+            result = function(*arrays)
+            if type(result) is tuple:
+                finish(*result)
+            else:
+                finish(result)
         self.peer.settle()
         return (time.perf_counter() - start) / calls
+
+
+def each(result: Any) -> tuple:
+    """The results of a function that may have several."""
+    return result if isinstance(result, tuple) else (result,)
 
 
 def wrong(found: np.ndarray, expected: np.ndarray, tolerance: float) -> str:
@@ -87,16 +96,17 @@ def prepare(
     others.
     """
     arrays = work.make(size, np.random.default_rng(SEED))
-    expected = np.asarray(work.run["numpy"](*arrays))
+    expected = [np.asarray(result) for result in each(work.run["numpy"](*arrays))]
     good, bad = [], []
     for peer in peers:
         if peer.library not in work.run:
             continue
         contender = Contender(peer, work.run[peer.library], arrays)
         with peer.mode():
-            found = np.asarray(peer.give(contender.call()))
+            found = [np.asarray(peer.give(result)) for result in each(contender.call())]
             peer.ready()
-        fault = wrong(found, expected, work.tolerance)
+        faults = [wrong(*pair, work.tolerance) for pair in zip(found, expected, strict=True)]
+        fault = next(filter(None, faults), "")
         if fault:
             bad.append(Result(work.name, size, peer.name, fault=fault))
         else:

@@ -5,8 +5,6 @@ own.
 from __future__ import annotations
 
 import functools
-import importlib
-import importlib.util
 import itertools
 import math
 from collections.abc import Callable
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import charl as ch
+from benchmarks.libraries import expression, versions
 from benchmarks.workload import workload
 
 POWERS = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
@@ -25,48 +24,7 @@ def plain(
     function: Callable[..., Any], torch: Callable[..., Any] | None = None
 ) -> dict[str, Callable]:
     """The same text for each array namespace; torch's where its names agree."""
-    run: dict[str, Callable] = {
-        name: functools.partial(function, xp) for name, xp in (("charl", ch), ("numpy", np))
-    }
-    if importlib.util.find_spec("jax"):
-        run["jax"] = _Late("jax", lambda jax: jax.jit(functools.partial(function, jax.numpy)))
-    if importlib.util.find_spec("torch"):
-        run["torch"] = _Late("torch", lambda xp: functools.partial(torch or function, xp))
-    if importlib.util.find_spec("cupy"):
-        run["cupy"] = _Late("cupy", lambda xp: functools.partial(function, xp))
-    return run
-
-
-class _Late:
-    """A function made at its first call: its library is not imported unless it is measured."""
-
-    def __init__(self, module: str, make: Callable[[Any], Callable]):
-        self.module, self.make, self.function = module, make, None
-
-    def __call__(self, *arrays):
-        if self.function is None:
-            self.function = self.make(importlib.import_module(self.module))
-        return self.function(*arrays)
-
-
-def expression(text: str, *names: str) -> dict[str, Callable]:
-    """numexpr's and numba's form of an element-wise workload. h is one half, in float32: a literal
-    would be a float64.
-    """
-    half = np.float32(0.5)
-
-    def evaluated(numexpr):
-        return lambda *arrays: numexpr.evaluate(
-            text, {"h": half, **dict(zip(names, arrays, strict=True))}, {}
-        )
-
-    def compiled(numba):
-        namespace = {**vars(np), "h": half}
-        exec(f"def fused({', '.join(names)}):\n    return {text}", namespace)
-        return numba.njit(parallel=True)(namespace["fused"])
-
-    made = {"numexpr": _Late("numexpr", evaluated), "numba": _Late("numba", compiled)}
-    return {name: run for name, run in made.items() if importlib.util.find_spec(name)}
+    return versions(function, torch=torch or function)
 
 
 def normal(*shapes: Callable[[int], tuple[int, ...]], dtype: str = "float32") -> Callable:
