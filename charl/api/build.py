@@ -17,7 +17,7 @@ import numpy as np
 
 from charl.core import dtypes, shapes
 from charl.core.dtypes import ALL, DType, as_dtype
-from charl.core.infer import encode
+from charl.core.infer import broadcast_pair, encode
 from charl.core.settings import config
 from charl.engine import devices
 from charl.graph.node import Node, make, put
@@ -100,7 +100,7 @@ def shape_in(shape: object, function: str) -> tuple[int, ...]:
 def broadcast(function: str, *given: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that all shapes broadcast to. Raises ValueError naming the function."""
     try:
-        return shapes.broadcast_shapes(*given)
+        return broadcast_pair(*given) if len(given) == 2 else shapes.broadcast_shapes(*given)
     except ValueError as error:
         raise ValueError(f"{function}: {error}") from None
 
@@ -277,14 +277,13 @@ def cut(n: Node, axis: int, start: int, stop: int, step: int = 1) -> Node:
 def reduce(name: str, n: Node, axes: Sequence[int], keepdims: bool = False) -> Node:
     """sum prod max min any all over axes, which are dropped, or kept with size 1."""
     dropped = tuple(sorted(axes))
-    if dropped:
-        shape = tuple(s for k, s in enumerate(n.shape) if k not in dropped)
-        out = make(CODE[name], n.dtype, shape, (n,), dropped)
-    else:
-        out = n
-    if keepdims:
-        return reshape(out, tuple(1 if k in dropped else s for k, s in enumerate(n.shape)))
-    return out
+    shape = n.shape
+    left = kept = shape
+    for k in reversed(dropped):
+        left = left[:k] + left[k + 1 :]
+        kept = (*kept[:k], 1, *kept[k + 1 :])
+    out = make(CODE[name], n.dtype, left, (n,), dropped) if dropped else n
+    return reshape(out, kept) if keepdims else out
 
 
 def concat(parts: Sequence[Node], axis: int) -> Node:

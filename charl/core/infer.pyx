@@ -209,12 +209,21 @@ cdef bint same_shape(tuple a, tuple b) noexcept:
 
 cdef tuple broadcast2(tuple a, tuple b):
     """The shape two operands broadcast to; one of the given tuples where that is it. Raises ValueError."""
-    if same_shape(a, b) or PyTuple_GET_SIZE(b) == 0:
-        return a
-    if PyTuple_GET_SIZE(a) == 0:
-        return b
-    cdef tuple c = shapes.broadcast_shapes(a, b)
-    return a if same_shape(c, a) else b if same_shape(c, b) else c
+    cdef Py_ssize_t na = PyTuple_GET_SIZE(a), nb = PyTuple_GET_SIZE(b), k
+    cdef int64_t x, y
+    cdef bint is_a = na >= nb, is_b = nb >= na
+    for k in range(1, min(na, nb) + 1):
+        x = PyLong_AsLongLong(<object>PyTuple_GET_ITEM(a, na - k))
+        y = PyLong_AsLongLong(<object>PyTuple_GET_ITEM(b, nb - k))
+        if x == y:
+            continue
+        if x == 1:
+            is_a = False
+        elif y == 1:
+            is_b = False
+        else:
+            is_a = is_b = False  # an error, for shapes to tell
+    return a if is_a else b if is_b else shapes.broadcast_shapes(a, b)
 
 
 cdef int64_t size_of(tuple shape) except? -1:
@@ -224,6 +233,11 @@ cdef int64_t size_of(tuple shape) except? -1:
     for k in range(PyTuple_GET_SIZE(shape)):
         n *= PyLong_AsLongLong(<object>PyTuple_GET_ITEM(shape, k))
     return n
+
+
+def broadcast_pair(tuple a not None, tuple b not None):
+    """The shape two shapes broadcast to. Raises ValueError."""
+    return broadcast2(a, b)
 
 
 def scalar_kind(value):

@@ -41,10 +41,12 @@ def check_broadcast_to(shape: Shape, target: Shape, what: str) -> None:
 
 def normalize_axis(axis: int, ndim: int, what: str = "") -> int:
     """axis in 0..ndim-1. Raises IndexError (worded as numpy.exceptions.AxisError, which is one)."""
-    try:
-        index = axis.__index__()
-    except AttributeError:
-        raise TypeError(f"{what or 'axis'}: an axis must be an integer, not {axis!r}") from None
+    index = axis
+    if type(axis) is not int:
+        try:
+            index = axis.__index__()
+        except AttributeError:
+            raise TypeError(f"{what or 'axis'}: an axis must be an integer, not {axis!r}") from None
     if not -ndim <= index < ndim:
         start = f"{what}: " if what else ""
         raise IndexError(f"{start}axis {index} is out of bounds for array of dimension {ndim}")

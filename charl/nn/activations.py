@@ -64,4 +64,4 @@ def softmax(input, dim=-1):
     """
     x = floating(input, "softmax")
     e = ch.exp(x - ch.max(x, axis=dim, keepdims=True))
-    return e / ch.sum(e, axis=dim, keepdims=True)
+    return e * (1 / ch.sum(e, axis=dim, keepdims=True))  # one division a row

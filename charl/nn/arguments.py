@@ -7,10 +7,13 @@ import operator
 import charl as ch
 
 
+FLOATS = frozenset((ch.float16, ch.bfloat16, ch.float32, ch.float64))
+
+
 def floating(x, function: str, name: str = "input"):
     """x as a Tensor of floats. Raises TypeError."""
     x = ch.asarray(x)
-    if not ch.isdtype(x.dtype, "real floating"):
+    if x.dtype not in FLOATS:
         raise TypeError(f"{function}: {name} must be of a floating-point dtype, got {x.dtype}")
     return x
 

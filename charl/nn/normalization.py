@@ -79,7 +79,8 @@ def batch_norm(
 def _normal(x, axes, eps):
     """x less its mean, over its deviation, along axes."""
     centred = x - ch.mean(x, axis=axes, keepdims=True)
-    return centred / ch.sqrt(ch.mean(centred * centred, axis=axes, keepdims=True) + eps)
+    # one division a row: one an element would bound the whole
+    return centred * (1 / ch.sqrt(ch.mean(centred * centred, axis=axes, keepdims=True) + eps))
 
 
 def _affine(function, y, weight, bias, shape, spread):
@@ -89,6 +90,8 @@ def _affine(function, y, weight, bias, shape, spread):
             continue
         if tuple(value.shape) != shape:
             raise ValueError(f"{function}: {name} must be {shape}, got {tuple(value.shape)}")
-        value = ch.reshape(floating(value, function, name), spread)
+        value = floating(value, function, name)
+        if spread != shape:
+            value = ch.reshape(value, spread)
         y = y * value if name == "weight" else y + value
     return y
