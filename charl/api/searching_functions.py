@@ -29,9 +29,10 @@ def _arg(function, name, x, axis, keepdims):
     found = b.call("equal", n, extreme(name, n, (at,), True))
     if b.dtype_of(n).kind == "f":
         found = b.call("logical_or", found, b.call("isnan", n))
-    past = b.const(extent, dtypes.int64)
-    index = b.call("where", found, b.iota_along(n.shape, at), past)
-    out = b.reduce("min", index, (at,), keepdims)
+    narrow = dtypes.int32 if extent < 1 << 31 else dtypes.int64  # twice the lanes
+    index = b.cast(b.iota_along(n.shape, at), narrow)
+    index = b.call("where", found, index, b.const(extent, narrow))
+    out = b.cast(b.reduce("min", index, (at,), keepdims), dtypes.int64)
     if axis is None and keepdims:
         out = b.reshape(out, (1,) * ndim)
     return wrap(out)
