@@ -1,4 +1,4 @@
-"""The command line: charl demo | doctor | bench. Exit status: 0 good, 1 a check failed, 2 wrong
+"""The command line: charl demo | doctor | tune | bench. Exit status: 0 good, 1 a check failed, 2 wrong
 use.
 """
 
@@ -32,6 +32,12 @@ def parser() -> argparse.ArgumentParser:
         "--data", metavar="FILE.npz", help="your own samples: X (n, ...) numbers and y (n,) labels"
     )
     demo.add_argument("--quiet", action="store_true", help="no progress bar")
+    tune = commands.add_parser(
+        "tune", help="find the sizes of shaders that suit a GPU; no value depends on them"
+    )
+    tune.add_argument("--device", default="gpu", metavar="NAME", help="gpu (default), gpu:1, ...")
+    tune.add_argument("--quick", action="store_true", help="small arrays, few rounds")
+    tune.add_argument("--quiet", action="store_true", help="no progress bar")
     commands.add_parser("doctor", help="say what is installed, what is missing, and how to get it")
     bench = commands.add_parser(
         "bench", help="measure against NumPy and other libraries (in a clone)", add_help=False
@@ -63,6 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if given.command == "demo":
             return importlib.import_module("charl.demo").main(given.data, progress=not given.quiet)
+        if given.command == "tune":
+            tune = importlib.import_module("charl.inspect.tune")
+            return tune.main(given.device, quick=given.quick, progress=not given.quiet)
         if given.command == "doctor":
             return importlib.import_module("charl.inspect.doctor").main()
     except KeyboardInterrupt:

@@ -22,6 +22,7 @@ import numpy as np
 
 import charl as ch
 from charl.inspect.doctor import failure
+from charl.inspect.progress import Bar
 
 HELD_OUT = 3  # each third sample
 COMPONENTS = 30
@@ -165,30 +166,6 @@ def split(x: np.ndarray, y: np.ndarray, name: str) -> Samples:
     y = np.unique(y, return_inverse=True)[1].astype(np.int64)
     held = np.arange(len(x)) % HELD_OUT == 0
     return Samples(x[~held], x[held], y[~held], y[held])
-
-
-class Bar:
-    """A progress bar on a terminal's standard error; silent elsewhere."""
-
-    def __init__(self, total: int, wanted: bool = True, stream=sys.stderr):
-        self.done, self.total, self.stream = 0, total, stream
-        self.shown = wanted and stream.isatty()
-
-    def step(self, what: str) -> None:
-        """One more step is done; `what` is going on."""
-        self.done += 1
-        if self.shown:
-            full = 30 * self.done // self.total
-            self.stream.write(
-                f"\r[{'#' * full:.<30}] {100 * self.done // self.total:3d}%  {what:<30}"
-            )
-            self.stream.flush()
-
-    def close(self) -> None:
-        """Wipes the line."""
-        if self.shown:
-            self.stream.write("\r" + " " * 72 + "\r")
-            self.stream.flush()
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, Any]:

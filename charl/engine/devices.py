@@ -62,6 +62,16 @@ def narrow(device: int, dtype: str) -> bool:
     return not (caps.f64 if dtype == "float64" else caps.i64)
 
 
+def opened(device: int):
+    """The runtime's Device of a code that is not the cpu's."""
+    return runtime.gpu.device(device - 1)
+
+
+def keep_tiling(device: int, tiling: tuple[int, ...]) -> bool:
+    """Keeps the sizes that suit a GPU, for all that open it. Returns whether that worked."""
+    return runtime.gpu.keep_tiling(device - 1, tiling)
+
+
 def reset() -> None:
     """Gives all GPUs up, and with them the arrays that are there; the next use opens them anew."""
     runtime.gpu.reset()

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from charl.core.errors import BackendUnavailable, DeviceLost
 from charl.core.settings import BY_NAME, config
+from charl.runtime import tuning
 from charl.runtime.device import Caps, Device
 
 FEATURES = {
@@ -121,7 +122,9 @@ def _adapter(handle: Any) -> Adapter:
 
 
 def describe() -> list[str]:
-    """Of each adapter: name, how it is reached, features with those it lacks, limits."""
+    """Of each adapter: name, how it is reached, features with those it lacks, limits, and
+    whether it has been tuned.
+    """
     lines = []
     for k, a in enumerate(adapters()):
         lacks = sorted(FEATURES.keys() - a.features - a.masked)
@@ -136,7 +139,8 @@ def describe() -> list[str]:
             f"{a.limits['max-compute-workgroup-storage-size'] / 2**10:.0f} KiB a workgroup"
         )
         kind = "software" if a.kind == "CPU" else a.kind
-        lines.append(f"gpu:{k} {a.name} ({kind}, {a.backend}, {a.driver}); {has}; {limits}")
+        tuned = "; tuned" if tuning.load(a.name, a.driver) else ""
+        lines.append(f"gpu:{k} {a.name} ({kind}, {a.backend}, {a.driver}); {has}; {limits}{tuned}")
     return lines
 
 
@@ -196,7 +200,15 @@ def _open(adapter: Adapter, number: int) -> Device:
     )
     name = f"gpu:{number} ({adapter.name})"
     tick = _tick(raw) if "timestamp" in adapter.features else 0.0
-    return Device(_wgpu(), raw, name, caps, config.gpu_memory_limit, tick)
+    made = Device(_wgpu(), raw, name, caps, config.gpu_memory_limit, tick)
+    made.tiling = tuning.load(adapter.name, adapter.driver)
+    return made
+
+
+def keep_tiling(number: int, tiling: tuple[int, ...]) -> bool:
+    """Keeps the sizes that suit an adapter, for all that open it. Returns whether that worked."""
+    adapter = adapters()[number]
+    return tuning.save(adapter.name, adapter.driver, tiling)
 
 
 def _tick(raw: Any) -> float:
