@@ -11,6 +11,10 @@ from charl.api.statistical_functions import extreme
 from charl.core import dtypes
 from charl.tensor import wrap
 
+BLOCK = 4096  # elements that are searched together: they stay in the nearest cache
+LONG = 1 << 21  # elements from which on that pays for five launches
+_INDEX = dtypes.int32, dtypes.int64  # what holds an index: twice the lanes, if 32 bits do
+
 
 def _arg(function, name, x, axis, keepdims):
     """The first index at which x equals its extreme, or is NaN: the least of iota where it is, n
@@ -26,16 +30,51 @@ def _arg(function, name, x, axis, keepdims):
     extent = n.shape[at]
     if extent == 0:
         raise ValueError(f"{function}: no element along axis {axis} of shape {n.shape}")
-    found = b.call("equal", n, extreme(name, n, (at,), True))
-    if b.dtype_of(n).kind == "f":
-        found = b.call("logical_or", found, b.call("isnan", n))
-    narrow = dtypes.int32 if extent < 1 << 31 else dtypes.int64  # twice the lanes
-    index = b.cast(b.iota_along(n.shape, at), narrow)
-    index = b.call("where", found, index, b.const(extent, narrow))
-    out = b.cast(b.reduce("min", index, (at,), keepdims), dtypes.int64)
-    if axis is None and keepdims:
-        out = b.reshape(out, (1,) * ndim)
-    return wrap(out)
+    if at == len(n.shape) - 1 and extent >= LONG:
+        out = _by_blocks(name, n, extent)
+    else:
+        out = _first(n, extreme(name, n, (at,), True), at, _INDEX[extent >= 1 << 31])
+    out = b.cast(out, dtypes.int64)
+    kept = (1,) * ndim if axis is None else (*n.shape[:at], 1, *n.shape[at + 1 :])
+    return wrap(b.reshape(out, kept) if keepdims else out)
+
+
+def _first(n, best, at, dtype):
+    """The least index along an axis at which n equals best, or is NaN; the axis's size without one."""
+    index = b.cast(b.iota_along(n.shape, at), dtype)
+    index = b.call("where", _matches(n, best), index, b.const(n.shape[at], dtype))
+    return b.reduce("min", index, (at,))
+
+
+def _matches(n, best):
+    found = b.call("equal", n, best)
+    return b.call("logical_or", found, b.call("isnan", n)) if b.dtype_of(n).kind == "f" else found
+
+
+def _by_blocks(name, n, extent):
+    """The index along a long last axis: each block is searched while it is in the cache, and then
+    the first of the blocks with the greatest (least) extreme is taken.
+    """
+    dtype, last = _INDEX[extent >= 1 << 31], len(n.shape) - 1
+    count = extent // BLOCK
+    blocks = b.reshape(b.cut(n, last, 0, count * BLOCK), (*n.shape[:last], count, BLOCK))
+    parts = [(blocks, b.call("multiply", b.cast(b.iota(count), dtype), b.const(BLOCK, dtype)))]
+    if extent % BLOCK:
+        rest = b.cut(n, last, count * BLOCK, extent)
+        rest = b.reshape(rest, (*n.shape[:last], 1, extent % BLOCK))
+        parts.append((rest, b.const(count * BLOCK, dtype)))
+    bests = [extreme(name, part, (last + 1,)) for part, _ in parts]
+    best = extreme(name, bests[0], (last,), True)
+    if len(bests) > 1:
+        best = b.call("maximum" if name == "max" else "minimum", best, bests[1])
+    out = None
+    for (part, start), own in zip(parts, bests):
+        kept = b.reshape(own, (*own.shape, 1))
+        index = b.call("add", _first(part, kept, last + 1, dtype), start)
+        index = b.call("where", _matches(own, best), index, b.const(extent, dtype))
+        index = b.reduce("min", index, (last,))
+        out = index if out is None else b.call("minimum", out, index)
+    return out
 
 
 def _size(n) -> int:

@@ -1,0 +1,37 @@
+"""argmax and argmin of long axes, which are searched by blocks."""
+
+import numpy as np
+import pytest
+
+import charl as ch
+from charl.api import searching_functions
+
+RNG = np.random.default_rng(4)
+SIZES = [searching_functions.LONG, searching_functions.LONG + 4097]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dtype", ["float32", "int16", "bool"])
+def test_long_axes(size, dtype):
+    a = (RNG.standard_normal((2, size)) * 300).astype(dtype)
+    if dtype == "bool":
+        a[:] = False
+        a[1, -2:] = True
+    x = ch.asarray(a)
+    for name in ("argmax", "argmin"):
+        found, want = getattr(ch, name), getattr(np, name)
+        np.testing.assert_array_equal(found(x, axis=1).numpy(), want(a, axis=1))
+        np.testing.assert_array_equal(
+            found(x[0], keepdims=True).numpy(), want(a[0], keepdims=True), strict=True
+        )
+
+
+@pytest.mark.parametrize("places", [(5, 9), (searching_functions.BLOCK, -1), (-1,), (-3, -1)])
+def test_the_first_nan_wins(places):
+    a = np.full(SIZES[1], -np.inf, np.float32)
+    for place in places:
+        a[place] = np.inf
+    assert int(ch.argmax(ch.asarray(a))) == a.argmax()
+    for place in places:
+        a[place] = np.nan
+    assert int(ch.argmax(ch.asarray(a))) == a.argmax() == int(ch.argmin(ch.asarray(a)))
