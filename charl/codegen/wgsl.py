@@ -28,7 +28,7 @@ from math import prod
 from typing import NamedTuple
 
 from charl.codegen.wgsl_elements import Elements
-from charl.codegen.wgsl_matmul import Product
+from charl.codegen.wgsl_matmul import Cut, Product, cut
 from charl.codegen.wgsl_quads import quads
 from charl.codegen.wgsl_rows import Folds
 from charl.codegen.wgsl_values import Features, Tiling, Unsupported
@@ -42,6 +42,7 @@ SHORT = ((16, 1), (128, 8), (1024, 32))  # or fewer, for rows of up to so many e
 SHORT_SCAN = (128, 32)  # likewise, where there are scans
 ROOM = 8192  # elements of a row that workgroup memory may keep
 USUAL = Tiling()
+WHOLE = Cut()
 
 
 class Shader(NamedTuple):
@@ -82,10 +83,12 @@ def _number(value: Int, params: Sequence[int]) -> int:
 def suited(kernel: Value, params: Sequence[int], tiling: Tiling = USUAL) -> tuple:
     """What `emit` takes after the features, for these launch parameters: how many invocations share
     a row (a sum's order follows it, so it depends on extents alone), the tiling, the arguments that
-    may be taken as vectors, and for how many elements of a row to keep room.
+    may be taken as vectors, and for how many elements of a row to keep room; of a product, its Cut.
     """
-    if not isinstance(kernel, Kernel) or kernel.inner is None:
-        return LANES, tiling, frozenset(), 0
+    if not isinstance(kernel, Kernel):
+        return LANES, tiling, frozenset(), 0, cut(kernel, params)
+    if kernel.inner is None:
+        return LANES, tiling, frozenset(), 0, WHOLE
     extent = _number(kernel.inner.extent, params)
     vectors = quads(kernel, params)
     if kernel.outer and extent % 4 and Elements.takes(kernel):  # a row begins anywhere
@@ -94,7 +97,8 @@ def suited(kernel: Value, params: Sequence[int], tiling: Tiling = USUAL) -> tupl
     lanes = next((n for most, n in short if 0 < extent <= most), LANES)
     stages = sum(stage.loop for stage in kernel.stages)
     keeps = stages > 1 and kernel.block is None and 0 < extent <= ROOM
-    return lanes, tiling, vectors, max(4, 1 << (extent - 1).bit_length()) if keeps else 0
+    room = max(4, 1 << (extent - 1).bit_length()) if keeps else 0
+    return lanes, tiling, vectors, room, WHOLE
 
 
 def _scans(kernel: Kernel) -> bool:
@@ -108,18 +112,21 @@ def emit(
     tiling: Tiling = USUAL,
     quads: frozenset[int] = frozenset(),
     room: int = 0,
+    cut: Cut = WHOLE,
     parts: Sequence[int] = (),
 ) -> Shader:
     """The shader of a Kernel. `lanes`, a power of two, are the invocations that share a row; `quads`
     the arguments all of whose accesses are aligned vectors; `room` the elements of a row, a power of
-    two, that workgroup memory may keep. `parts` tells in how many parts each argument, and then
-    scratch, is bound; 1 where it does not. Raises Unsupported where the device lacks a dtype or a limit.
+    two, that workgroup memory may keep; `cut` is of products. `parts` tells in how many parts each
+    argument, and then scratch, is bound; 1 where it does not. Raises Unsupported where the device
+    lacks a dtype or a limit.
     """
     most = 1 << (features.max_workgroup.bit_length() - 1)
-    quads -= {k for k, count in enumerate(parts) if count > 1}
+    several = {k for k, count in enumerate(parts) if count > 1}
+    quads, cut = quads - several, cut._replace(quads=cut.quads - several)
     walk: Product | Columns | Elements | Rows | Folds
     if not isinstance(kernel, Kernel):
-        walk = Product(kernel, features, tiling)
+        walk = Product(kernel, features, tiling, cut)
     elif kernel.order == "column":
         walk = Columns(kernel, features, min(tiling.columns, most))
     elif Elements.takes(kernel):

@@ -1,18 +1,87 @@
-"""A Contract as WGSL: a workgroup makes one tile of the output, each invocation 4 x 4 of it.
+"""A Contract as WGSL: a workgroup makes one tile of the output, each invocation a block of it.
 
-main      for k in steps of Tiling.step: both tiles into workgroup memory, zeros past the edges;
-          each invocation adds as many outer products of 4 x 4
+main      for k in steps: both tiles into workgroup memory as [k][row or column], zeros past the
+          edges, while the next ones are fetched into registers; then outer products of vectors
+slices    where few tiles have a long k, several invocations share a block: slice s of them takes
+          every k with k % slices = s, and a tree adds the slices. Elsewhere a sum goes along k.
 epilogue  a function of one sum and its indices, called for each that is inside
+
+How many slices there are moves values, so it follows extents alone; the size of a tile moves none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from charl.codegen.wgsl_frame import Frame
 from charl.codegen.wgsl_values import Features, Tiling
-from charl.schedule.kernel import Access, Contract
+from charl.schedule.kernel import Access, Axis, Contract, Int, P
 
-EACH = 4  # rows and columns of an invocation
-LEAST = 4  # invocations along each side of a tile that every device takes
+BUSY = 1 << 16  # invocations that keep a GPU busy
+TILES = 192  # and tiles, if each has a workgroup of its own
+SMALL = 32  # rows and columns of a tile that is shared by slices
+SLICE = 32  # least part of k that a slice takes
+WORKGROUP = 256  # invocations of a tile with slices, at most
+MOST_SLICES = 64
+UNROLLED = 4
+PARTS = "xyzw"
+
+
+class Cut(NamedTuple):
+    """How a product is cut. rows, columns: most that a tile has; slices: of k; quads: the operands
+    that are fetched as aligned vectors.
+    """
+
+    rows: int = 128
+    columns: int = 128
+    slices: int = 1
+    quads: frozenset[int] = frozenset()
+
+
+def cut(kernel: Contract, params: Sequence[int]) -> Cut:
+    """What suits these launch parameters."""
+
+    def number(value: Int) -> int:
+        return params[value.k] if isinstance(value, P) else value
+
+    m, n, depth = (number(axis.extent) for axis in (kernel.i, kernel.j, kernel.k))
+    batch = 1
+    for axis in kernel.outer:
+        batch *= number(axis.extent)
+    rows, columns = (min(SMALL, max(4, 1 << (x - 1).bit_length())) for x in (m, n))
+    tiles = batch * -(-m // rows) * -(-n // columns)
+    block, slices = rows * columns // 16, 1
+    while (
+        tiles * block * slices < BUSY
+        and depth >= 2 * slices * SLICE
+        and slices < MOST_SLICES
+        and 2 * slices * block <= WORKGROUP
+    ):
+        slices *= 2
+    if slices == 1:
+        rows, columns = (min(128, max(4, 1 << (x - 1).bit_length())) for x in (m, n))
+        while rows * columns > SMALL**2 and batch * -(-m // rows) * -(-n // columns) < TILES:
+            rows, columns = (rows // 2, columns) if rows > columns else (rows, columns // 2)
+    return Cut(rows, columns, slices, _quads(kernel, number))
+
+
+def _quads(kernel: Contract, number) -> frozenset[int]:
+    """The operands of which neighbours along k, or along the other axis, are aligned vectors."""
+    found: set[int] = set()
+    other = {i.attr.arg for i in kernel.epilogue if i.op in ("load", "store")}
+    other |= {i.attr[0].arg for i in kernel.epilogue if i.op == "gather"}
+    for access, side in ((kernel.lhs, -3), (kernel.rhs, -2)):
+        along = _along(access, side)
+        rest = [s for k, s in enumerate(access.strides) if k != along % len(access.strides)]
+        whole = access.strides[along] == 1 and all(number(s) % 4 == 0 for s in rest)
+        (found if whole and number(access.offset) % 4 == 0 else other).add(access.arg)
+    return frozenset(found - other)
+
+
+def _along(access: Access, side: int) -> int:
+    """The axis that neighbouring invocations fetch along: that whose stride is 1."""
+    return -1 if access.strides[-1] == 1 and access.strides[side] != 1 else side
 
 
 class Product(Frame):
@@ -20,22 +89,98 @@ class Product(Frame):
 
     kernel: Contract
 
-    def __init__(self, kernel: Contract, features: Features, tiling: Tiling):
+    def __init__(self, kernel: Contract, features: Features, tiling: Tiling, cut: Cut):
         super().__init__(kernel, features)
         self.type = self.values.register(kernel.dtype)
-        nbytes = 8 if kernel.dtype == "f64" else 4
-        self.side, self.step = tiling.side, tiling.step
-        while self.side > LEAST and (
-            self.side**2 > features.max_workgroup
-            or 2 * self.step * self.side * EACH * nbytes > features.workgroup_memory
-        ):
-            self.side //= 2
-        self.tile = self.side * EACH
+        self.quads = set(cut.quads)
+        self._fit(features, tiling, cut)
+
+    def _fit(self, features: Features, tiling: Tiling, cut: Cut) -> None:
+        """Tile, blocks and step that the device takes."""
+        nbytes, most = (8, 4) if self.kernel.dtype == "f64" else (4, tiling.each)
+        invocations = 1 << (features.max_workgroup.bit_length() - 1)
+        side = tiling.side
+        while side > 4 and side * side > invocations:
+            side //= 2
+        self.slices = min(cut.slices, invocations)
+        self.rows, self.columns = min(cut.rows, side * most), min(cut.columns, side * most)
+        self.step = max(tiling.step, 32 if self.slices > 1 else 4, self.slices)
+        while True:
+            self.down = most if self.rows == side * most else 4
+            self.right = most if self.columns == side * most else 4
+            self.high, self.wide = self.rows // self.down, self.columns // self.right
+            self.blocks = self.high * self.wide
+            self.workgroup = self.blocks * self.slices
+            cells = self.step * (self._pitch("lhs") + self._pitch("rhs"))
+            cells += 4 * self.workgroup if self.slices > 1 else 0
+            large = cells * nbytes > features.workgroup_memory
+            if large and self.step > max(4, self.slices):
+                self.step //= 2
+            elif not large and self.workgroup <= invocations:
+                break
+            elif self.rows >= self.columns:
+                self.rows //= 2
+            else:
+                self.columns //= 2
+
+    def _pitch(self, name: str) -> int:
+        """Elements from one k to the next in workgroup memory: more where they are written across."""
+        size = self.rows if name == "lhs" else self.columns
+        access, side = (self.kernel.lhs, -3) if name == "lhs" else (self.kernel.rhs, -2)
+        return size + 4 if _along(access, side) == -1 else size
+
+    # -- text --------------------------------------------------------------------------------------
 
     def text(self) -> str:
-        epilogue, tile = self._epilogue(), self.tile
+        epilogue = self._epilogue()
         self.lines, self.indent = [], 1
-        many = [self._tiles(self.kernel.i), self._tiles(self.kernel.j)]
+        self._indices()
+        for r in range(self.down):
+            for q in range(self.right // 4):
+                self.put(f"var acc{r}_{q} = vec4<{self.type}>();")
+        sides = (
+            ("lhs", self.kernel.lhs, "i", self.kernel.i, self.rows),
+            ("rhs", self.kernel.rhs, "j", self.kernel.j, self.columns),
+        )
+        for name, *_, size in sides:
+            for t in range(self._turns(size)):
+                self.put(f"var {name}_{t} = vec4<{self.type}>();")
+        for side in sides:
+            self._fetch(*side, "0u")
+        self.open(f"for (var first = 0u; first < depth; first += {self.step}u)")
+        for side in sides:
+            self._place(*side)
+        self.put("workgroupBarrier();")
+        self.put(f"let next = first + {self.step}u;")
+        self.open("if (next < depth)")
+        for side in sides:
+            self._fetch(*side, "next")
+        self.close()
+        self._multiply()
+        self.put("workgroupBarrier();")
+        self.close()
+        self._store()
+        kind = f"vec4<{self.type}>"
+        cells = [
+            f"var<workgroup> {name}: array<{kind}, {self.step * self._pitch(name) // 4}>;"
+            for name in ("lhs", "rhs")
+        ]
+        if self.slices > 1:
+            cells.append(f"var<workgroup> sums: array<{kind}, {self.workgroup}>;")
+        head = [
+            f"@compute @workgroup_size({self.workgroup})",
+            "fn main(@builtin(workgroup_id) wid: vec3<u32>,",
+            "        @builtin(num_workgroups) many: vec3<u32>,",
+            "        @builtin(local_invocation_id) lid: vec3<u32>) {",
+            "  let group = wid.y * many.x + wid.x;",
+            "  if (group >= params[0]) { return; }",
+            "  let at = lid.x;",
+        ]
+        return self.module([*cells, *epilogue, *head, *self.lines, "}"])
+
+    def _indices(self) -> None:
+        """Lines that find the tile of a workgroup, and an invocation's block and slice."""
+        many = [self._tiles(self.kernel.i, self.rows), self._tiles(self.kernel.j, self.columns)]
         flat = "group"
         for name, count in (("tile_j", many[1]), ("tile_i", many[0])):
             self.put(f"let {name} = {flat} % ({count});")
@@ -47,70 +192,134 @@ class Product(Frame):
             self.put(f"let rest{k} = {flat} / {extent};")
             flat = f"rest{k}"
         self.outer = [f"i{k}" for k in range(len(self.kernel.outer))]
-        self.put(f"let row = lane / {self.side}u;")
-        self.put(f"let column = lane % {self.side}u;")
+        self.put(f"let slice = at / {self.blocks}u;")
+        self.put(f"let row = at % {self.blocks}u / {self.wide}u;")
+        self.put(f"let column = at % {self.wide}u;")
         self.put(f"let depth = {self.int(self.kernel.k.extent)};")
-        for r in range(EACH):
-            self.put(f"var acc{r} = vec4<{self.type}>();")
-        self.open(f"for (var first = 0u; first < depth; first += {self.step}u)")
-        self._fill("lhs", self.kernel.lhs, "i", self.kernel.i)
-        self._fill("rhs", self.kernel.rhs, "j", self.kernel.j)
-        self.put("workgroupBarrier();")
-        self.open(f"for (var p = 0u; p < {self.step}u; p += 1u)")
-        for name, at in (("lhs", "row"), ("rhs", "column")):
-            parts = ", ".join(f"{name}[p * {tile}u + {at} * {EACH}u + {c}u]" for c in range(EACH))
-            self.put(f"let {name[0]} = vec4<{self.type}>({parts});")
-        for r, part in enumerate("xyzw"):
-            self.put(f"acc{r} = fma(vec4<{self.type}>(l.{part}), r, acc{r});")
-        self.close()
-        self.put("workgroupBarrier();")
-        self.close()
-        self.put(f"let i = tile_i * {tile}u + row * {EACH}u;")
-        self.put(f"let j = tile_j * {tile}u + column * {EACH}u;")
-        batch = "".join(f"{name}, " for name in self.outer)
-        for r in range(EACH):
-            for c, part in enumerate("xyzw"):
-                self.put(f"epilogue(acc{r}.{part}, {batch}i + {r}u, j + {c}u);")
-        cells = [
-            f"var<workgroup> {name}: array<{self.type}, {self.step * tile}>;"
-            for name in ("lhs", "rhs")
-        ]
-        head = [
-            f"@compute @workgroup_size({self.side**2})",
-            "fn main(@builtin(workgroup_id) wid: vec3<u32>,",
-            "        @builtin(num_workgroups) many: vec3<u32>,",
-            "        @builtin(local_invocation_id) lid: vec3<u32>) {",
-            "  let group = wid.y * many.x + wid.x;",
-            "  if (group >= params[0]) { return; }",
-            "  let lane = lid.x;",
-        ]
-        return self.module([*cells, *epilogue, *head, *self.lines, "}"])
 
-    def _tiles(self, axis) -> str:
-        return f"({self.int(axis.extent)} + {self.tile - 1}u) / {self.tile}u"
+    def _tiles(self, axis: Axis, size: int) -> str:
+        return f"({self.int(axis.extent)} + {size - 1}u) / {size}u"
 
-    def _fill(self, name: str, access: Access, letter: str, axis) -> None:
-        """Lines that load a tile; neighbouring invocations take the axis whose stride is 1."""
+    def _turns(self, size: int) -> int:
+        """Vectors of a tile that an invocation fetches."""
+        return -(-size * self.step // (4 * self.workgroup))
+
+    def _where(self, access: Access, letter: str, size: int, t: int) -> bool:
+        """Lines for x and p, the place in a tile of vector t. Whether it lies along k."""
+        across = _along(access, -3 if letter == "i" else -2) == -1
+        per = (self.step if across else size) // 4
+        one, other = ("p", "x") if across else ("x", "p")
+        self.put(f"let e = at + {t * self.workgroup}u;")
+        self.put(f"let {one} = e % {per}u * 4u;")
+        self.put(f"let {other} = e / {per}u;")
+        return across
+
+    def _inside(self, size: int, t: int) -> str:
+        """The condition on which an invocation has a vector t, or empty."""
+        vectors = size * self.step // 4
+        return f"e < {vectors}u" if vectors < (t + 1) * self.workgroup else ""
+
+    def _fetch(
+        self, name: str, access: Access, letter: str, axis: Axis, size: int, first: str
+    ) -> None:
+        """Lines that load an invocation's vectors of a tile, from k = first on."""
         batch = len(self.outer)
         side = access.strides[batch + (letter == "j")]
-        count, size = self.side**2, self.tile * self.step
-        self.open(f"for (var e = lane; e < {size}u; e += {count}u)")
-        if side == 1 or access.strides[-1] != 1:
-            self.put(f"let x = e % {self.tile}u;")
-            self.put(f"let p = e / {self.tile}u;")
-        else:
-            self.put(f"let x = e / {self.step}u;")
-            self.put(f"let p = e % {self.step}u;")
-        self.put(f"let {letter} = tile_{letter} * {self.tile}u + x;")
-        self.put("let k = first + p;")
         strides = (*access.strides[:batch], side, access.strides[-1])
-        at = self.affine(access.offset, strides, [*self.outer, letter, "k"])
-        dtype, zero = self.kernel.dtype, self.values.zero(self.kernel.dtype)
-        loaded = self.load(access.arg, at)
-        loaded = self.values.cast(loaded, self.kernel.args[access.arg].dtype, dtype)
-        self.put(f"var loaded = {zero};")
-        self.put(f"if ({letter} < {self.int(axis.extent)} && k < depth) {{ loaded = {loaded}; }}")
-        self.put(f"{name}[p * {self.tile}u + x] = loaded;")
+        source, extent = self.kernel.args[access.arg].dtype, self.int(axis.extent)
+        for t in range(self._turns(size)):
+            self.put("{")
+            self.indent += 1
+            across = self._where(access, letter, size, t)
+            self.put(f"let {letter} = tile_{letter} * {size}u + x;")
+            self.put(f"let k = {first} + p;")
+            conditions = [self._inside(size, t), f"{letter} < {extent}", "k < depth"]
+            self.put(f"{name}_{t} = vec4<{self.type}>();")
+            self.open(f"if ({' && '.join(c for c in conditions if c)})")
+            at = self.affine(access.offset, strides, [*self.outer, letter, "k"])
+            if access.arg in self.quads:
+                texts = self.load4(access.arg, f"({at}) >> 2u", "q")
+            for c, part in enumerate(PARTS):
+                moved = [
+                    f"(k + {c}u)" if across else "k",
+                    letter if across else f"({letter} + {c}u)",
+                ]
+                if access.arg in self.quads:
+                    text = texts[c]
+                else:
+                    place = self.affine(access.offset, strides, [*self.outer, moved[1], moved[0]])
+                    text = self.load(access.arg, place)
+                text = self.values.cast(text, source, self.kernel.dtype)
+                line = f"{name}_{t}.{part} = {text};"
+                bound = f"{moved[0]} < depth" if across else f"{moved[1]} < {extent}"
+                self.put(f"if ({bound}) {{ {line} }}" if c else line)
+            self.close()
+            self.close()
+
+    def _place(self, name: str, access: Access, letter: str, axis: Axis, size: int) -> None:
+        """Lines that store an invocation's vectors into the tile."""
+        pitch = self._pitch(name)
+        for t in range(self._turns(size)):
+            self.put("{")
+            self.indent += 1
+            across = self._where(access, letter, size, t)
+            inside = self._inside(size, t)
+            if inside:
+                self.open(f"if ({inside})")
+            if across:
+                self.put(f"let to = p * {pitch}u + x;")
+                for c, part in enumerate(PARTS):
+                    row = f"(to >> 2u) + {c * pitch // 4}u"
+                    self.put(f"{name}[{row}][to & 3u] = {name}_{t}.{part};")
+            else:
+                self.put(f"{name}[(p * {pitch}u + x) >> 2u] = {name}_{t};")
+            if inside:
+                self.close()
+            self.close()
+
+    def _multiply(self) -> None:
+        """Lines that add the outer products of this step."""
+        copies = UNROLLED if self.slices == 1 else 1
+        start, step = ("slice", self.slices) if self.slices > 1 else ("0u", copies)
+        self.open(f"for (var p = {start}; p < {self.step}u; p += {step}u)")
+        for u in range(copies):
+            left, right = (f"(p + {u}u) * {self._pitch(name) // 4}u" for name in ("lhs", "rhs"))
+            for q in range(self.down // 4):
+                self.put(f"let l{u}_{q} = lhs[{left} + row * {self.down // 4}u + {q}u];")
+            for q in range(self.right // 4):
+                self.put(f"let r{u}_{q} = rhs[{right} + column + {q * self.wide}u];")
+            for r in range(self.down):
+                left = f"vec4<{self.type}>(l{u}_{r // 4}.{PARTS[r % 4]})"
+                for q in range(self.right // 4):
+                    self.put(f"acc{r}_{q} = fma({left}, r{u}_{q}, acc{r}_{q});")
+        self.close()
+
+    def _store(self) -> None:
+        """Lines that add the slices, s taking s + h for h = slices / 2, ..., 2, 1, and call the
+        epilogue: in a loop, as it may be long.
+        """
+        per = self.right // 4
+        names = [f"acc{r}_{q}" for r in range(self.down) for q in range(per)]
+        kind = f"array<vec4<{self.type}>, {len(names)}>"
+        self.put(f"var made = {kind}({', '.join(names)});")
+        self.open(f"for (var e = 0u; e < {len(names)}u; e += 1u)")
+        if self.slices > 1:
+            self.put("sums[at] = made[e];")
+            self.put("workgroupBarrier();")
+            self.open(f"for (var h = {self.slices // 2}u; h > 0u; h >>= 1u)")
+            both = f"sums[at] + sums[at + h * {self.blocks}u]"
+            self.put(f"if (slice < h) {{ sums[at] = {both}; }}")
+            self.put("workgroupBarrier();")
+            self.close()
+            self.open("if (slice == 0u)")
+        self.put(f"let sum = {'sums[at]' if self.slices > 1 else 'made[e]'};")
+        self.put(f"let i = tile_i * {self.rows}u + row * {self.down}u + e / {per}u;")
+        self.put(f"let j = tile_j * {self.columns}u + (e % {per}u * {self.wide}u + column) * 4u;")
+        batch = "".join(f"{name}, " for name in self.outer)
+        for c, part in enumerate(PARTS):
+            self.put(f"epilogue(sum.{part}, {batch}i, j + {c}u);")
+        if self.slices > 1:
+            self.close()
         self.close()
 
     def _epilogue(self) -> list[str]:
@@ -132,5 +341,5 @@ class Product(Frame):
     def launch(self):
         kernel = self.kernel
         batch = tuple(axis.extent for axis in kernel.outer)
-        grid = ((batch, 1), ((kernel.i.extent,), self.tile), ((kernel.j.extent,), self.tile))
-        return tuple(self.names()), self.side**2, 1, grid
+        grid = ((batch, 1), ((kernel.i.extent,), self.rows), ((kernel.j.extent,), self.columns))
+        return tuple(self.names()), self.workgroup, 1, grid

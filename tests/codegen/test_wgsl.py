@@ -315,7 +315,7 @@ def test_products(dtype, transposed, small):
     have = features("full")
     if dtype == "f64" and not (have.f64 and have.i64):
         pytest.skip("this adapter has no float64")
-    shader = wgsl.emit(kernel, have._replace(max_workgroup=64) if small else have)
+    have = have._replace(max_workgroup=64) if small else have
     for b, m, n, k in (
         (1, 1, 1, 1),
         (2, 64, 64, 16),
@@ -327,6 +327,7 @@ def test_products(dtype, transposed, small):
         bias = rng.normal(size=n)
         arrays = [a.astype(NUMPY[dtype]) for a in (x, y, bias, np.zeros((b, m, n)))]
         params = [b, m, n, k, m * k, n * k, m * n]
+        shader = wgsl.emit(kernel, have, *wgsl.suited(kernel, params))
         got, _ = shaders.run(shader, kernel, [a.ravel() for a in arrays], params)
         x, y, bias = (a.astype("f8") for a in arrays[:3])
         y = y.transpose(0, 2, 1) if transposed else y
@@ -341,8 +342,9 @@ def test_products_of_halves():
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(20, 30)).astype("f2"), rng.normal(size=(30, 40)).astype("f2")
     arrays = [x.ravel(), y.ravel(), np.zeros(40, "f4"), np.zeros(800, "f4")]
-    shader = wgsl.emit(kernel, features("bare"))
-    got, _ = shaders.run(shader, kernel, arrays, [1, 20, 40, 30, 600, 1200, 800])
+    params = [1, 20, 40, 30, 600, 1200, 800]
+    shader = wgsl.emit(kernel, features("bare"), *wgsl.suited(kernel, params))
+    got, _ = shaders.run(shader, kernel, arrays, params)
     want = np.maximum(x.astype("f8") @ y.astype("f8"), 0)
     assert np.allclose(got[3].reshape(20, 40), want, atol=1e-4)
 
