@@ -1,4 +1,4 @@
-"""Scans: inclusive prefixes along the axis in attrs, folded strictly in order."""
+"""Scans: inclusive prefixes along the axis in attrs; the order is schedule/kernel.py's."""
 
 from charl.ops.table import op
 

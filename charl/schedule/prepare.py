@@ -30,8 +30,8 @@ MOVEMENT = ("reshape", "permute", "expand", "slice")
 REDUCE_KIND = {"sum": "add", "prod": "mul", "max": "max", "min": "min", "any": "or", "all": "and"}
 SCAN_KIND = {"cumsum": "add", "cumprod": "mul"}
 IDENTITY = {"add": 0, "mul": 1, "or": 0, "and": 1}
-# So many rows, or columns, keep all threads busy: their scans are not cut, which would read them twice
-MANY_ROWS, MANY_COLUMNS = 256, 64 * COLUMNS
+# So many rows, or columns, keep all threads busy: their scans are not cut, since that reads them twice
+MANY_ROWS, MANY_COLUMNS = 64, 64 * COLUMNS
 
 Shape = tuple[Number, ...]
 
