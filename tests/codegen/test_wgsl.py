@@ -42,6 +42,11 @@ def features(mask):
     return have._replace(**{name: getattr(have, name) and on for name, on in MASKS[mask].items()})
 
 
+CANCELS = {
+    "column_statistics": 1 << 14
+}  # sums of both signs: ULP by which another order may differ
+
+
 def check(kernel, arrays, params, mask="full", lanes=0, ulp=64, part=1 << 27):
     verify(kernel)
     suited = wgsl.suited(kernel, params)
@@ -71,7 +76,7 @@ def check(kernel, arrays, params, mask="full", lanes=0, ulp=64, part=1 << 27):
 @pytest.mark.parametrize("name", CASES)
 def test_cases(name, mask):
     for n in (1, 33, 36, 300):
-        check(*CASES[name](n, np.random.default_rng(5)), mask)
+        check(*CASES[name](n, np.random.default_rng(5)), mask, ulp=CANCELS.get(name, 64))
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -79,7 +84,7 @@ def test_cases(name, mask):
 def test_buffers_in_parts(name, mask):
     case = CASES[name](300, np.random.default_rng(5))
     part = max(256, 1 << (max(a.nbytes for a in case[1]) // 4).bit_length())
-    check(*case, mask, part=part)
+    check(*case, mask, ulp=CANCELS.get(name, 64), part=part)
 
 
 @pytest.mark.parametrize("name, part", [("softmax", 1024), ("column_softmax", 1 << 14)])
