@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
+from charl.codegen import wgsl_probe
 from charl.codegen.wgsl_elements import Elements
 from charl.codegen.wgsl_matmul import Cut, Product, cut
 from charl.codegen.wgsl_quads import quads
@@ -154,17 +155,6 @@ def emit(
     return Shader(walk.text(), *walk.launch())
 
 
-def probe() -> Shader:
-    """A shader that tells whether `Features.fused` holds: of a0 = 1 + 2**-13, 1 - 2**-13, 0 (f32) it
-    makes the last one fma(a0[0], a0[1], -1), which is not 0 if it is rounded once.
-    """
-    return Shader(_PROBE, ("params", "a0"), 1, 1, ())
-
-
-_PROBE = """@group(0) @binding(0) var<storage, read> params: array<u32>;
-@group(0) @binding(1) var<storage, read_write> a0: array<f32>;
-@compute @workgroup_size(1)
-fn main() {
-  if (params[0] > 0u) { a0[2] = fma(a0[0], a0[1], -1.0f); }
-}
-"""
+def probe(features: Features) -> Shader:
+    """A shader that finds out what WGSL leaves to a device: `wgsl_probe` reads what it leaves in a0."""
+    return Shader(wgsl_probe.text(features), ("params", "a0"), wgsl_probe.INVOCATIONS, 1, ())

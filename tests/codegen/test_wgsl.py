@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charl.codegen import wgsl
+from charl.codegen import wgsl, wgsl_probe
 from charl.core.dtypes import BY_SHORT
 from charl.ops import cgen
 from charl.ops.trace import expansion
@@ -415,10 +415,16 @@ def test_slots_that_are_stored(dtype, order, mask):
     check(kernel, [x, np.zeros_like(x)], [90, 7], mask, lanes=32)
 
 
-def test_the_probe_of_fma():
-    x = np.array([1 + 2.0**-13, 1 - 2.0**-13, 7], "f4")
-    (got,), _ = shaders.run(wgsl.probe(), None, [x], [])
-    assert got[2] in (0, -(2.0**-26))
+@pytest.mark.parametrize("mask", MASKS)
+def test_the_probe(mask):
+    have = features(mask)
+    words = np.frombuffer(wgsl_probe.START, "u4")
+    (got,), _ = shaders.run(wgsl.probe(have), None, [words], [])
+    assert (got[:2] == words[:2]).all() and set(got[2:4]) <= {0, 1} and got[4] == 0
+    found = wgsl_probe.probed(have, got.tolist())
+    assert found.subgroup == have.subgroup
+    assert found.fused == bool(got[2] and (got[3] or not (have.f64 and have.i64)))
+    assert not wgsl_probe.probed(have, [0, 0, 1, 1, 3]).subgroup
 
 
 def test_too_many_buffers():
@@ -469,3 +475,11 @@ def test_tilings_move_no_bit(name):
         shader = wgsl.emit(kernel, features("full"), *wgsl.suited(kernel, params, tiling))
         got, _ = shaders.run(shader, kernel, arrays, params)
         assert all(a.tobytes() == b.tobytes() for a, b in zip(got, want)), tiling
+
+
+def test_fused():
+    """Where fma() rounds once, nothing stands in for it."""
+    kernel, *_ = CASES["softmax"](1, np.random.default_rng(0))
+    text = wgsl.emit(kernel, wgsl.Features(fused=True)).text
+    assert "fma_f32(" not in text and text.count("fma(") >= 7
+    assert "fma_f32(" in wgsl.emit(kernel, wgsl.Features()).text
