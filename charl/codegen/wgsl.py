@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 from charl.codegen import wgsl_probe
 from charl.codegen.wgsl_elements import Elements
-from charl.codegen.wgsl_matmul import Cut, Product, cut
+from charl.codegen.wgsl_matmul import BUSY, Cut, Product, cut
 from charl.codegen.wgsl_quads import quads
 from charl.codegen.wgsl_rows import Folds
 from charl.codegen.wgsl_values import Features, Tiling, Unsupported
@@ -43,7 +43,6 @@ SHORT = ((16, 1), (128, 8), (1024, 32))  # or fewer, for rows of up to so many e
 SHORT_SCAN = (128, 32)  # likewise, where there are scans
 COLUMN_LANES = 64  # that share a column, at most
 COLUMN_STEPS = 8  # elements that each of them has at least
-BUSY = 1 << 16  # invocations that keep a GPU busy
 ROOM = 8192  # elements of a row that workgroup memory may keep
 USUAL = Tiling()
 WHOLE = Cut()
