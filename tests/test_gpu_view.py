@@ -13,8 +13,10 @@ import pytest
 
 import charl as ch
 from charl import runtime
+from charl.codegen import wgsl_probe
 from charl.codegen.wgsl import Shader
 from charl.codegen.wgsl_store import pack, unpack
+from charl.engine import shaders
 from charl.schedule.kernel import P
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -202,3 +204,20 @@ def test_packed_shaders_are_what_they_were():
     shader = Shader("text\n\"'é", ("params", "a0"), 64, 2, (((P(3), 5), 7), ((), 1)), ((P(0), 2),))
     assert unpack(pack(shader)) == shader
     assert unpack(pack(shader)).groups((9, 0, 0, 4)) == 3
+
+
+def test_a_device_is_probed_before_its_first_shader(monkeypatch):
+    """It costs no counter; what does not hold is not used."""
+    text = wgsl_probe.text
+
+    def other(features):
+        return text(features).replace("within != lane % size", "within == lane % size")
+
+    for probe, holds in ((other, False), (text, True)):
+        monkeypatch.setattr(wgsl_probe, "text", probe)
+        ch.gpu.reset()
+        x = put(200, 300)
+        assert counted(lambda x=x: ch.eval(ch.sum(x, axis=1)))["dispatches"] == 1
+        device = runtime.gpu.device(0)
+        assert shaders.features(device).subgroup == (device.caps.subgroup and holds)
+        assert (ch.sum(x, axis=1).numpy() == 300).all()

@@ -17,7 +17,7 @@ them takes an element, and the order of their tree; all of these depend on exten
     row, no folds     an invocation is one element, or four of one row (wgsl_elements)
     row               some lanes share an outer index, a workgroup has several (wgsl_rows)
     row with a scan   a workgroup is one outer index; its invocations are the lanes of j
-    column            an invocation is one outer index, and walks j
+    column            an invocation is one outer index, and walks j, or some share it
     Contract          a workgroup is one tile (wgsl_matmul)
 """
 
@@ -27,19 +27,22 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
+from charl.codegen import wgsl_probe
 from charl.codegen.wgsl_elements import Elements
-from charl.codegen.wgsl_matmul import Cut, Product, cut
+from charl.codegen.wgsl_matmul import BUSY, Cut, Product, cut
 from charl.codegen.wgsl_quads import quads
 from charl.codegen.wgsl_rows import Folds
 from charl.codegen.wgsl_values import Features, Tiling, Unsupported
 from charl.codegen.wgsl_walks import Columns, Rows
-from charl.schedule.kernel import Int, Kernel, P, Value
+from charl.schedule.kernel import COLUMN_BLOCK, Int, Kernel, P, Value
 
 __all__ = ["Features", "Shader", "Tiling", "Unsupported", "emit", "probe", "suited"]
 
 LANES = 256  # invocations that share a row
 SHORT = ((16, 1), (128, 8), (1024, 32))  # or fewer, for rows of up to so many elements
 SHORT_SCAN = (128, 32)  # likewise, where there are scans
+COLUMN_LANES = 64  # that share a column, at most
+COLUMN_STEPS = 8  # elements that each of them has at least
 ROOM = 8192  # elements of a row that workgroup memory may keep
 USUAL = Tiling()
 WHOLE = Cut()
@@ -82,7 +85,7 @@ def _number(value: Int, params: Sequence[int]) -> int:
 
 def suited(kernel: Value, params: Sequence[int], tiling: Tiling = USUAL) -> tuple:
     """What `emit` takes after the features, for these launch parameters: how many invocations share
-    a row (a sum's order follows it, so it depends on extents alone), the tiling, the arguments that
+    a row or column (a sum's order follows it, so it depends on extents alone), the tiling, the arguments that
     may be taken as vectors, and for how many elements of a row to keep room; of a product, its Cut.
     """
     if not isinstance(kernel, Kernel):
@@ -93,12 +96,24 @@ def suited(kernel: Value, params: Sequence[int], tiling: Tiling = USUAL) -> tupl
     vectors = quads(kernel, params)
     if kernel.outer and extent % 4 and Elements.takes(kernel):  # a row begins anywhere
         vectors = frozenset()
+    if kernel.order == "column":
+        return _column_lanes(kernel, params, extent), tiling, frozenset(), 0, WHOLE
     short = (SHORT_SCAN,) if _scans(kernel) else SHORT
     lanes = next((n for most, n in short if 0 < extent <= most), LANES)
     stages = sum(stage.loop for stage in kernel.stages)
     keeps = stages > 1 and kernel.block is None and 0 < extent <= ROOM
     room = max(4, 1 << (extent - 1).bit_length()) if keeps else 0
     return lanes, tiling, vectors, room, WHOLE
+
+
+def _column_lanes(kernel: Kernel, params: Sequence[int], extent: int) -> int:
+    """Invocations that share a column: more where there are few columns."""
+    columns = prod(_number(axis.extent, params) for axis in kernel.outer)
+    steps = extent if kernel.block is None else min(extent, COLUMN_BLOCK)
+    lanes = 1
+    while columns * lanes < BUSY and steps >= 2 * lanes * COLUMN_STEPS and lanes < COLUMN_LANES:
+        lanes *= 2
+    return lanes
 
 
 def _scans(kernel: Kernel) -> bool:
@@ -128,7 +143,7 @@ def emit(
     if not isinstance(kernel, Kernel):
         walk = Product(kernel, features, tiling, cut)
     elif kernel.order == "column":
-        walk = Columns(kernel, features, min(tiling.columns, most))
+        walk = Columns(kernel, features, min(lanes, most), min(tiling.columns, most))
     elif Elements.takes(kernel):
         walk = Elements(kernel, features, min(tiling.elements, most), tiling, quads)
     elif _scans(kernel):
@@ -139,17 +154,6 @@ def emit(
     return Shader(walk.text(), *walk.launch())
 
 
-def probe() -> Shader:
-    """A shader that tells whether `Features.fused` holds: of a0 = 1 + 2**-13, 1 - 2**-13, 0 (f32) it
-    makes the last one fma(a0[0], a0[1], -1), which is not 0 if it is rounded once.
-    """
-    return Shader(_PROBE, ("params", "a0"), 1, 1, ())
-
-
-_PROBE = """@group(0) @binding(0) var<storage, read> params: array<u32>;
-@group(0) @binding(1) var<storage, read_write> a0: array<f32>;
-@compute @workgroup_size(1)
-fn main() {
-  if (params[0] > 0u) { a0[2] = fma(a0[0], a0[1], -1.0f); }
-}
-"""
+def probe(features: Features) -> Shader:
+    """A shader that finds out what WGSL leaves to a device: `wgsl_probe` reads what it leaves in a0."""
+    return Shader(wgsl_probe.text(features), ("params", "a0"), wgsl_probe.INVOCATIONS, 1, ())

@@ -48,7 +48,7 @@ class Tiling(NamedTuple):
     elements: int = 256
     vector: int = 4
     rows: int = 256
-    columns: int = 64
+    columns: int = 256
     side: int = 16
     each: int = 8
     step: int = 16

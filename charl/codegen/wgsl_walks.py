@@ -282,18 +282,66 @@ class Rows(Walk):
 
 
 class Columns(Walk):
-    """One invocation for each outer index: neighbours in the last axis are neighbours in memory."""
+    """Some lanes for each outer index: neighbours in the last axis are neighbours in memory, and in
+    a workgroup of C columns invocation C * lane + c is a lane of column c.
+    """
+
+    def __init__(self, kernel: Kernel, features: Features, lanes: int, workgroup: int):
+        super().__init__(kernel, features, workgroup)
+        if any(i.op == "scan" for i in self.body) or self.stored_slots:
+            lanes = 1
+        self.lanes, self.workgroup = lanes, max(lanes, workgroup)
+        self.columns = self.workgroup // lanes
 
     def text(self) -> str:
         self.outer = [f"i{k}" for k in range(len(self.kernel.outer))]
         total = " * ".join(self.int(e) for e in self.extents())
-        self.put(f"let column = group * {self.workgroup}u + lane;")
-        self.put(f"if (column >= {total}) {{ return; }}")
+        if self.lanes == 1:
+            self.put(f"let column = group * {self.workgroup}u + lane;")
+            self.put(f"if (column >= {total}) {{ return; }}")
+        else:
+            self.put(f"let own = group * {self.columns}u + at % {self.columns}u;")
+            self.put(f"let lane = at / {self.columns}u;")
+            self.put(f"let on = own < {total};")
+            self.put(f"let column = min(own, {total} - 1u);")
         self.split("column", self.extents(), self.outer)
         self.bounds(COLUMN_BLOCK)
+        if self.lanes > 1 and self.kernel.inner is not None:
+            self.lines[-1] = self.lines[-1].replace("let stop", "let end")
+            self.put("let stop = select(0u, end, on);")
         self.stages()
-        return self.module([*entry(self.workgroup), *self.lines, "}"])
+        cells = [
+            f"var<workgroup> {name}: array<{kind}, {self.workgroup}>;"
+            for kind, name in self.shared.items()
+        ]
+        head = entry(self.workgroup, "lane" if self.lanes == 1 else "at")
+        return self.module([*cells, *head, *self.lines, "}"])
 
     def launch(self):
-        grid = ((self.extents(), self.workgroup),)
-        return tuple(self.names()), self.workgroup, self.workgroup, grid, tuple(self.scratch)
+        grid = ((self.extents(), self.columns),)
+        return tuple(self.names()), self.workgroup, self.columns, grid, tuple(self.scratch)
+
+    def once(self, stage: Stage) -> None:
+        self.active = "lane == 0u && on" if self.lanes > 1 else None
+        super().once(stage)
+        self.active = None
+
+    def total(self, number: int, instr) -> str:
+        """The lanes' totals, folded by a tree: lane l takes l + h for h = lanes / 2, ..., 2, 1."""
+        if self.lanes == 1:
+            return f"t{number}"
+        kind = "add" if instr.attr == "dot" else instr.attr
+        register = self.values.register(instr.dtype)
+        name = "cells_pair" if self.values.pair(instr.dtype) else f"cells_{register}"
+        cells = self.shared.setdefault(register, name)
+        other = f"{cells}[at + h * {self.columns}u]"
+        both = self.values.fold(kind, instr.dtype, f"{cells}[at]", [other])
+        self.put(f"{cells}[at] = t{number};")
+        self.put("workgroupBarrier();")
+        self.open(f"for (var h = {self.lanes // 2}u; h > 0u; h >>= 1u)")
+        self.put(f"if (lane < h) {{ {cells}[at] = {both}; }}")
+        self.put("workgroupBarrier();")
+        self.close()
+        self.put(f"t{number} = {cells}[at % {self.columns}u];")
+        self.put("workgroupBarrier();")
+        return f"t{number}"

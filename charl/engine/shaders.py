@@ -9,11 +9,13 @@ import weakref
 from collections import OrderedDict
 
 from charl import codegen, runtime
+from charl.core.errors import InternalError
 from charl.core.settings import config
 from charl.engine import tiers
 
 counts = {"shaders": 0, "shader_disk_hits": 0}  # emitted, and found on disk
 _kept: OrderedDict[tuple, Shaded] = OrderedDict()  # by kernel text, features, what suits sizes
+_probed: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # device -> its Features
 _told: weakref.WeakSet = weakref.WeakSet()  # devices without timestamps
 
 
@@ -27,7 +29,7 @@ class Shaded:
 def shaded(kernel, device, params, parts) -> Shaded:
     """The Shaded of a Kernel, for these launch parameters, and buffers bound in so many parts."""
     suited = (*codegen.wgsl.suited(kernel, params, codegen.wgsl.Tiling(*device.tiling)), parts)
-    key = str(kernel), device.caps, suited
+    key = str(kernel), features(device), suited
     found = _kept.get(key)
     if found is None:
         found = _kept[key] = _made(kernel, *key)
@@ -39,12 +41,36 @@ def shaded(kernel, device, params, parts) -> Shaded:
     return found
 
 
-def _made(kernel, text, caps, suited) -> Shaded:
+def features(device):
+    """A device's Features: what it says that it has, less what a first small dispatch shows."""
+    found = _probed.get(device)
+    if found is None:
+        found = _probed[device] = _probe(device, codegen.wgsl.Features(*device.caps))
+    return found
+
+
+def _probe(device, claimed):
+    counters = dict(device.counters)
+    try:
+        pipeline = device.pipeline(codegen.wgsl.probe(claimed).text)
+    except InternalError:  # a driver that does not even take this
+        return claimed._replace(subgroup=False)
+    params, words = device.allocate(8), device.allocate(20)
+    device.upload(params, (1).to_bytes(8, "little"))
+    device.upload(words, codegen.wgsl_probe.START)
+    device.submit([runtime.device.Dispatch(pipeline, (params, words), 1)])
+    got = bytearray(20)
+    device.read(words, got)
+    device.counters.update(counters)
+    return codegen.wgsl_probe.probed(claimed, memoryview(got).cast("I").tolist())
+
+
+def _made(kernel, text, features, suited) -> Shaded:
     """From disk, or emitted: that takes two to fifty times as long as reading it."""
     cache, name = runtime.diskcache.current(), ""
     if cache is not None:
         lanes, tiling, vectors, *others = suited
-        form = repr((tuple(caps), lanes, tuple(tiling), sorted(vectors), others))
+        form = repr((tuple(features), lanes, tuple(tiling), sorted(vectors), others))
         name = runtime.diskcache.key_of("wgsl", text, form, runtime.diskcache.fingerprint())
         data = cache.get(name)
         if data is not None:
@@ -52,7 +78,7 @@ def _made(kernel, text, caps, suited) -> Shaded:
             return Shaded(text, codegen.wgsl_store.unpack(data))
     counts["shaders"] += 1
     try:
-        shader = codegen.wgsl.emit(kernel, codegen.wgsl.Features(*caps), *suited)
+        shader = codegen.wgsl.emit(kernel, features, *suited)
     except codegen.wgsl.Unsupported as error:
         return Shaded(text, None, error)
     if cache is not None:

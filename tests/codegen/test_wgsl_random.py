@@ -36,13 +36,15 @@ def test_random_kernel(seed, mask):
     verify(kernel)
     have = features(mask)._replace(max_storage_buffers=32)
     try:
-        shader = wgsl.emit(kernel, have, lanes=32)
+        shader = wgsl.emit(kernel, have, *wgsl.suited(kernel, maker.params))
+        plain = wgsl.emit(kernel, have, lanes=32)
     except wgsl.Unsupported as missing:
         pytest.skip(str(missing))
     want = [a.copy() for a in maker.arrays]
     with np.errstate(all="ignore"):
         assert reference.run(kernel, want, maker.params) is None
-    got, error = shaders.run(shader, kernel, maker.arrays, maker.params)
-    assert error is None
-    for k, (a, b) in enumerate(zip(got, want)):
-        assert near(a, b), f"seed {seed} a{k}\n{kernel}\n{maker.params}\n{a}\n{b}\n{shader.text}"
+    for form in (shader, plain):
+        got, error = shaders.run(form, kernel, maker.arrays, maker.params)
+        assert error is None
+        for k, (a, b) in enumerate(zip(got, want)):
+            assert near(a, b), f"seed {seed} a{k}\n{kernel}\n{maker.params}\n{a}\n{b}\n{form.text}"
