@@ -255,7 +255,7 @@ def llvm_numpy() -> Iterator[Line]:
     for name, size, bound in (
         ("chain", 4_000_000, 5),
         ("sum", 10_000_000, 1.5),
-        ("cumsum", 10_000_000, 5),
+        ("cumsum64", 10_000_000, 5),
         ("softmax", 4096 * 1024, 5),
         ("matmul", 1024 * 1024, 0.8),
     ):

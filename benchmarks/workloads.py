@@ -206,14 +206,6 @@ def largest(xp, x):
     return xp.max(x)
 
 
-def cumulative(xp, x):
-    return xp.cumulative_sum(x)
-
-
-def cumulative_torch(xp, x):
-    return xp.cumsum(x, 0)
-
-
 def softmax(xp, x):
     e = xp.exp(x - xp.max(x, axis=1, keepdims=True))
     return e / xp.sum(e, axis=1, keepdims=True)
@@ -258,19 +250,6 @@ for _name, _doc, _function, _shape, _ops in (
         gpu=LARGE,
         tags=("reduction",),
     )
-workload(
-    "cumsum",
-    "cumulative sum of float64",
-    sizes=REDUCED,
-    make=normal(vector, dtype="float64"),
-    run=plain(cumulative, cumulative_torch),
-    nbytes=lambda n: 16 * n,
-    flops=lambda n: n,
-    tolerance=1e-10,
-    quick=10_000,
-    gpu=LARGE,
-    tags=("reduction",),
-)
 for _name, _doc, _function, _torch, _ops in (
     ("softmax", "softmax", softmax, softmax_torch, 5),
     ("layernorm", "layer norm", layer_norm, layer_norm_torch, 7),

@@ -6,7 +6,6 @@ import operator
 
 import charl as ch
 
-
 FLOATS = frozenset((ch.float16, ch.bfloat16, ch.float32, ch.float64))
 
 
