@@ -161,6 +161,20 @@ def test_an_index_out_of_range_names_the_line_and_changes_nothing():
     same(x, np.arange(1, 6, dtype=np.float32))
 
 
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "int32", "uint32"])
+def test_widened_integers_are_compared_whole(dtype):
+    a = RNG.integers(0, 2 if dtype == "bool" else 9, 1001).astype(dtype)
+    x, wide = ch.astype(put(a), ch.int64), a.astype(np.int64)
+    for c in (-3, 0, 4, 1 << 32):
+        same(ch.abs(x - c), np.abs(wide - c))
+        same(ch.sign(x - c), np.sign(wide - c))
+        same(ch.clip(x, c, c + 2), np.clip(wide, c, c + 2))
+        same(ch.where(x > c, x, -x), np.where(wide > c, wide, -wide))
+    same(ch.sign(ch.astype(-put(a.astype(np.int32)), ch.int64)), -np.sign(wide))
+    i = ch.arange(1001, dtype=ch.int64, device="gpu")
+    same(ch.where(i > 4, i, -i), np.where(np.arange(1001) > 4, np.arange(1001), -np.arange(1001)))
+
+
 def test_creation_movement_and_what_numpy_sorts():
     same(ch.arange(7, dtype=ch.int32, device="gpu"), np.arange(7, dtype=np.int32))
     close(

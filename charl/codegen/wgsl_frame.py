@@ -345,7 +345,7 @@ class Frame:
         for stride, axis in zip(strides, self.axes()):
             if stride == 0:
                 continue
-            term = f"i64({axis})" if values.wide else f"vec2<u32>({axis}, 0u)"
+            term = f"wide_i64(i64({axis}))" if values.wide else f"vec2<u32>({axis}, 0u)"
             if stride != 1:
                 term = values.primitive("mul", "i64", [self.long(stride), term])
             text = term if text == values.literal("i64", 0) else (

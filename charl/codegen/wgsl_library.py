@@ -148,6 +148,8 @@ fn div_f64(x: f64, y: f64) -> f64 {
   }
   return bitcast<f64>(sign | select(0lu, 0x7ff0000000000000lu, a == 0x7ff0000000000000lu || b == 0lu));
 }
+fn wide_i64(x: i64) -> i64 { return x | i64(params[1]); }
+fn wide_u64(x: u64) -> u64 { return x | u64(params[1]); }
 fn guard_f64(x: f64) -> f64 { return bitcast<f64>(bitcast<u64>(x) ^ u64(params[1])); }
 fn fma_f64(x: f64, y: f64, z: f64) -> f64 {
   let p = guard_f64(x * y);

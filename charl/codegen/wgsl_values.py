@@ -292,8 +292,9 @@ class Values:
         if self.pair(target):
             return f"pair_{a}({x})"
         text = x if a == b else f"{b}({x})"
-        if WIDTH[target] == 64 and WIDTH[source] < 64:  # widened by its own sign
-            text = f"{b}({KIND[source]}64({x}))"
+        if WIDTH[target] == 64 and WIDTH[source] < 64:  # widened by its own sign, and hidden:
+            # Mesa 22.3 gets i64(x) < 0li wrong
+            text = f"wide_{b}({b}({KIND[source]}64({x})))"
         fits = WIDTH[target] > WIDTH[source] and (
             KIND[source] == "u" or KIND[target] == "i"
         )  # fmt: skip
