@@ -36,8 +36,8 @@ On a GPU, whose shading language promises less than IEEE:
 
 - **Integers, bool, casts, comparisons, minimum, maximum, argmin, argmax, sort, data movement and the bits of random
   numbers** are those of the CPU. So are uniform floats in [0, 1), and NaN, infinities and zeros.
-- **A single + - \*, abs, negative, square, floor, ceil, trunc, round, sign or copysign of floats** is exact where
-  neither operands nor result are subnormal. Subnormals may count as 0 everywhere.
+- **A single `+`, `-`, `*`, abs, negative, square, floor, ceil, trunc, round, sign or copysign of floats** is exact
+  where neither operands nor result are subnormal. Subnormals may count as 0 everywhere.
 - **Every other element-wise function of floats** is within 4 ULP, or the table's bound where that is larger. In
   chains of them a driver may fuse a product and a sum.
 - **Sums, means, products, cumulative sums and matrix products** have another order, and the bounds above: n * eps *

@@ -259,7 +259,7 @@ cdef Node stored(object value, int dtype, int device):
     node = as_node(value)
     if node is None:
         raise TypeError(f"setitem: cannot store {type(value).__name__} in a Tensor of {_DTYPES[dtype]}")
-    if node.device != device and node.shape and (node.device or node.handles):
+    if node.device != device and infer.size_of(node.shape) and node.shape and (node.device or node.handles):
         raise elsewhere(node.device, device)
     if node.device == 0 and node.dtype == infer.F64 and dtype != infer.F64 and lacks(device, "float64"):
         node = cast(node, dtype)

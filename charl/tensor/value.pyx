@@ -16,8 +16,8 @@ from charl.tensor cimport export, views
 from charl.tensor.handle cimport Tensor
 from charl.tensor.operands cimport POSITIVE
 from charl.tensor.views cimport View
-from charl.tensor.operands import elsewhere
 
+from charl.tensor.operands import elsewhere
 
 
 cdef Tensor wrapped(Node node):
