@@ -3,6 +3,7 @@ dev. Tests marked `cpu` run on the cpu, whatever the default device is.
 """
 
 import os
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,5 +28,5 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 def pytest_runtest_protocol(item):
     if item.get_closest_marker("cpu") is None:
         return (yield)
-    with ch.config(default_device="cpu"):
+    with ch.config(default_device="cpu"), mock.patch.dict(os.environ, CHARL_DEFAULT_DEVICE="cpu"):
         return (yield)

@@ -47,6 +47,12 @@ def ulp(name, stated):
     return stated if not GPU or name in EXACT else max(stated, ULP)
 
 
+def least(dtype):
+    """What a float may be off at 0: the least number, of which there are fewer on a GPU."""
+    info = oracle.finfo(dtype)
+    return float(info.smallest_normal if GPU else info.smallest_subnormal)
+
+
 def open_at(*arrays):
     """Where values are not compared: on a GPU, where an element of any of the arrays, which have one
     shape, is subnormal or so small that what comes of it may be. It may count as 0.

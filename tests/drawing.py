@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tests import oracle
+from tests import device, oracle
 from tests.programs import EXACT1, EXACT2, EXTREMES, INTEGER2, ROUNDED1, ROUNDED2, SUMS, World
 
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 32, 33, 63, 64, 65, 100)
@@ -35,7 +35,7 @@ class Draw:
         try:
             self.world.run(step)
             fine = all(v.size <= 70000 for k, v in self.world.vars.items() if k >= count)
-            fine = fine and all(v.dtype in oracle.DTYPES for v in self.world.vars.values())
+            fine = fine and all(v.dtype in device.DTYPES for v in self.world.vars.values())
         except (TypeError, ValueError, IndexError, OverflowError):
             fine = False
         if fine:
@@ -52,7 +52,7 @@ class Draw:
             shape = [min(s, 9) for s in shape]
         if shape and self.one(range(12)) == 11:
             shape[self.one(range(len(shape)))] = self.one((1, 1, 0))
-        names = ["float64"] * 3 + ["float32"] * 4 + [d.name for d in oracle.DTYPES]
+        names = [device.FLOAT.name] * 3 + ["float32"] * 4 + [d.name for d in device.DTYPES]
         style = self.one(("whole", "plain", "mixed"))
         self.add("new", tuple(shape), self.one(names), self.draw(st.integers(0, 999)), style)
 
@@ -177,7 +177,7 @@ class Draw:
         self.add("clip", x, low, low + self.one((0, 1, 5)))
 
     def step_cast(self, x, v):
-        self.add("cast", x, self.one(oracle.DTYPES).name)
+        self.add("cast", x, self.one(device.DTYPES).name)
 
     def step_reduce(self, x, v):
         name = self.one(EXTREMES + SUMS)

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 import charl as ch
+from tests import device
 
 ROOT = Path(__file__).resolve().parent.parent
+if device.FLOAT.itemsize < 8:  # what is printed would have other dtypes
+    pytestmark = pytest.mark.cpu
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 DOCUMENTS = [
     path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if path.exists()

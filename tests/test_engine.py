@@ -15,6 +15,8 @@ from charl.codegen import llvm
 from charl.runtime import pool
 from charl.tensor import node_of
 
+pytestmark = pytest.mark.cpu
+
 
 def counts(*names):
     info = ch.cache_info()

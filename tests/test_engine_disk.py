@@ -15,6 +15,7 @@ from charl import engine
 
 ROOT = Path(__file__).resolve().parent.parent
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes and limits are POSIX's")
+pytestmark = pytest.mark.cpu
 
 PROGRAM = """
 import json, os, sys

@@ -17,6 +17,8 @@ from charl import engine
 from charl.engine import realize, tiers
 from charl.runtime import pool
 
+pytestmark = pytest.mark.cpu
+
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and fork are POSIX's")
 
 

@@ -1,6 +1,8 @@
 """Arrays on a GPU, against NumPy: the whole way from Tensor to the adapter and back."""
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 import warnings
@@ -11,10 +13,15 @@ import pytest
 import charl as ch
 from charl.core.errors import DeviceLost
 
-pytestmark = pytest.mark.skipif(
-    "gpu" not in ch.devices(),
-    reason="no adapter; Debian's package mesa-vulkan-drivers has a software one",
-)
+if ch.config.gpu_mask:
+    pytest.skip("masks features itself", allow_module_level=True)
+pytestmark = [
+    pytest.mark.cpu,
+    pytest.mark.skipif(
+        "gpu" not in ch.devices(),
+        reason="no adapter; Debian's package mesa-vulkan-drivers has a software one",
+    ),
+]
 RNG = np.random.default_rng(3)
 
 
@@ -471,3 +478,83 @@ def test_what_cannot_run_is_refused_or_runs_on_the_cpu(bare):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         same(x + 1, np.arange(1, 5, dtype=np.int32))
+
+
+# -- exchange --------------------------------------------------------------------------------------
+
+
+def test_dlpack_is_by_way_of_the_cpu():
+    a = floats(2, 3)
+    x = put(a)
+    assert x.__dlpack_device__() == (1, 0)
+    assert np.array_equal(np.from_dlpack(x), a)
+    assert np.array_equal(np.from_dlpack(x, device="cpu", copy=True), a)
+    with pytest.raises(BufferError, match="unsupported device"):
+        x.__dlpack__(dl_device=(2, 0))
+    with pytest.raises(BufferError, match="copy=False"):
+        np.from_dlpack(x, copy=False)
+    same(ch.from_dlpack(a, device="gpu"), a)
+    same(ch.from_dlpack(put(a, "cpu"), device="gpu"), a)
+    assert ch.from_dlpack(x, device="cpu").device == ch.from_dlpack(a).device == "cpu"
+    for given, where in ((a, "gpu"), (x, "cpu"), (put(a, "cpu"), "gpu")):
+        with pytest.raises(BufferError, match="copy=False"):
+            ch.from_dlpack(given, device=where, copy=False)
+    with ch.config(default_device="gpu"):
+        assert ch.from_dlpack(a).device == "cpu"
+    other = ch.from_dlpack(x)
+    other += 1
+    same(x, a)
+
+
+def test_copies_pickles_and_files(tmp_path):
+    a = floats(4, 3)
+    x = put(a)
+    for twin in (copy.copy(x), copy.deepcopy(x), copy.deepcopy(x[:]), x.copy()):
+        twin += 1
+        same(twin, a + np.float32(1))
+    back = pickle.loads(pickle.dumps(x[::2]))
+    assert back.device == "cpu" and np.array_equal(back, a[::2])
+    with ch.config(default_device="gpu"):
+        same(pickle.loads(pickle.dumps(x)), a)
+    ch.save(tmp_path / "x.npy", x)
+    with ch.config(default_device="gpu"):
+        same(ch.load(tmp_path / "x.npy"), a)
+    assert np.array_equal(np.load(tmp_path / "x.npy"), a)
+    same(x, a)
+
+
+def test_numpy_and_python_read_it():
+    a = floats(3, 4)
+    x = put(a)
+    assert [row.device for row in x] == ["gpu"] * 3 and np.array_equal(list(x)[1], a[1])
+    assert np.array_equal(np.concatenate([x, a]), np.concatenate([a, a]))
+    assert np.linalg.norm(x) == np.linalg.norm(a) and np.allclose(x, a)
+    assert np.array_equal(a[put(np.array([2, 0]))], a[[2, 0]])
+    assert str(x) == str(a) and f"{x[0, 0]:.3f}" == f"{a[0, 0]:.3f}" and float(x[0, 0]) in x
+    assert bytes(x) == a.tobytes() and memoryview(x.T).tolist() == a.T.tolist()
+    for got in (a + x, a * 1 + x, x + a):
+        same(got, a + a)
+    same(a[:, :3].T @ x - x[:3] * 0, (put(a[:, :3].T) @ x).numpy())
+
+
+@pytest.mark.parametrize("index", [slice(None), 0, (slice(None), slice(1, 3)), [1, 0]], ids=repr)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8"])
+def test_what_may_be_stored(index, dtype):
+    """Numbers and what belongs to other libraries; no array of another device."""
+    a = np.zeros((2, 4), np.float32)
+    x = put(a.copy())
+    width = a[index].shape[-1]
+    value = np.arange(1, width + 1).astype(dtype)
+    x[index] = value
+    a[index] = value
+    same(x, a)
+    x[index] = ch.asarray(2, dtype=getattr(ch, dtype)) * 3
+    a[index] = 6
+    same(x, a)
+    for wrong in (ch.asarray(value), ch.asarray(value) + 1):
+        with pytest.raises(ValueError, match="to_device"):
+            x[index] = wrong
+    here = ch.asarray(a)
+    with pytest.raises(ValueError, match="to_device"):
+        here[index] = put(value)
+    same(x, a)

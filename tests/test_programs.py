@@ -4,6 +4,7 @@ the same bits.
 Run A is eager, interpreted, with one thread. After each step its result is compared with NumPy's
 step on the same operands, and NumPy's variable then takes charl's value, so that rounding does not
 add up. Runs B are lazy, on both backends, with 1, 2 and 5 threads, and must end with A's bits.
+Where a GPU is the default device, A and one B run there. CHARL_PROGRAMS=n draws n programs.
 """
 
 import os
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import given, note, settings
 
 import charl as ch
-from tests import drawing, oracle, programs
+from tests import device, drawing, oracle, programs
 from tests.programs import World
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of empty slices
-EXAMPLES = 2100 if os.environ.get("CI") or os.environ.get("HYPOTHESIS_PROFILE") == "ci" else 150
+MANY = os.environ.get("CI") or os.environ.get("HYPOTHESIS_PROFILE") == "ci"
+EXAMPLES = int(os.environ.get("CHARL_PROGRAMS", 2100 if MANY and not device.GPU else 150))
 THREADS = (1, 2, 5)
 # one thread more for every few elements, so that small arrays are cut as large ones are
 SMALL_WORK = 16
@@ -40,7 +42,7 @@ def bound_of_sum(name, x, axis, keepdims, dtype):
     work = np.float32 if dtype.itemsize < 4 else dtype
     eps, own = float(oracle.finfo(work).eps), float(oracle.finfo(dtype).eps)
     limit = float(oracle.finfo(work).max) / 4
-    least = float(oracle.finfo(dtype).smallest_subnormal)
+    least = device.least(dtype) * max(n, 1)
     kw = {"axis": axis, "keepdims": keepdims}
     # of the finite elements: beside an overflow in the way, an infinity may become NaN
     size = np.where(np.isfinite(wide), np.abs(wide), 0).sum(**kw)
@@ -67,6 +69,35 @@ def bound_of_sum(name, x, axis, keepdims, dtype):
     return want, np.where(good, bound + own * np.abs(want) + least, np.nan)
 
 
+def bound_of_scan(name, x, axis, dtype):
+    """(reference, bound) of a cumulative sum or product in an order of the device's."""
+    wide = x.astype(np.longdouble)
+    n, eps = x.shape[axis], float(oracle.finfo(dtype).eps)
+    limit = float(oracle.finfo(dtype).max) / 4
+    if name == "cumulative_prod":
+        want = np.cumprod(wide, axis=axis)
+        logs = np.cumsum(np.abs(np.log2(np.where(wide == 0, 1, np.abs(wide)))), axis=axis)
+        return want, np.where(logs < np.log2(limit) - 4, (n + 2) * eps * np.abs(want), np.nan)
+    want = np.cumsum(wide, axis=axis)
+    size = np.cumsum(np.where(np.isfinite(wide), np.abs(wide), 0), axis=axis)
+    bound = (n + 1) * eps * size + n * device.least(dtype)
+    return want, np.where(size > limit, np.nan, bound)
+
+
+def check_map(name, operands, want, got):
+    """An element-wise step."""
+    wide = [np.broadcast_to(x, want.shape) for x in operands]
+    kept = ~device.open_at(want, *(x.astype(device.own(x.dtype)) for x in wide))
+    got, want = got[kept], want[kept]
+    bound = device.ulp(name, 4 if name in programs.ROUNDED1 + programs.ROUNDED2 else 0)
+    if bound and oracle.is_float(want.dtype):
+        assert oracle.ulps(got, want) <= bound, (got, want)
+    elif name in ("maximum", "minimum"):
+        assert oracle.equal(got, want), (got, want)
+    else:
+        assert oracle.same(got, want), (got, want)
+
+
 def check(step, before, want, got):
     """Compares one new value of charl with NumPy's; `before`: the operands that the step reads."""
     name, *rest = step
@@ -85,8 +116,11 @@ def check(step, before, want, got):
             want.dtype,
         )
         assert oracle.close(got, reference, bound), (got, reference, bound)
-    elif name == "map" and rest[0] in programs.ROUNDED1 + programs.ROUNDED2:
-        assert oracle.ulps(got, want) <= 4, (got, want)
+    elif name == "map":
+        check_map(rest[0], [before[x] if isinstance(x, int) else x[1] for x in rest[1:]], want, got)
+    elif name == "scan" and device.GPU and oracle.is_float(want.dtype):
+        reference, bound = bound_of_scan(rest[0], before[rest[1]], rest[2], want.dtype)
+        assert oracle.close(got, reference, bound), (got, reference, bound)
     elif name == "matmul" and oracle.is_float(want.dtype):
         a, b = (before[k].astype(np.longdouble) for k in rest)
         eps = float(oracle.finfo(np.float32 if want.dtype.itemsize < 4 else want.dtype).eps)
@@ -95,11 +129,11 @@ def check(step, before, want, got):
         bound = (a.shape[-1] + 1) * eps * size + own * np.abs(reference)
         parts = (np.where(np.isfinite(z), np.abs(z), 0) for z in (a, b))
         huge = np.matmul(*parts) > float(oracle.finfo(want.dtype).max) / 4
-        least = float(oracle.finfo(want.dtype).smallest_subnormal)
+        least = device.least(want.dtype)
         assert oracle.close(
             got, reference, np.where(huge, np.nan, bound), (a.shape[-1] + 1) * least
         )
-    elif name == "map" and rest[0] in ("maximum", "minimum") or name in ("clip", "sort", "reduce"):
+    elif name in ("clip", "sort", "reduce"):
         assert oracle.equal(got, want), (got, want)
     else:
         assert oracle.same(got, want), (got, want)
@@ -142,6 +176,7 @@ def agree(program):
         first = run_checked(program)
         values = {k: first.value(k) for k in first.vars}
     ways = (("interp", False), ("llvm", False), ("auto", False), ("llvm", True))
+    ways = ways[2:3] if device.GPU else ways  # whose software driver fuses nothing either
     for k, (backend, eager) in enumerate(ways):
         threads = THREADS[(len(program) + k) % 3]
         if eager and threads != 5:

@@ -145,6 +145,7 @@ def placed(n: Node, device: int) -> Tensor:
     """
     if n.device == device:
         return wrap(n)
+    devices.check(device, dtype_of(n).name, "to_device")
     return wrap(moved(n, device) if n.realized or n.handles or n.device else put(n, device))
 
 

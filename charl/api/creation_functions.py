@@ -389,7 +389,8 @@ def _has_buffer(obj) -> bool:
 
 
 def from_dlpack(x, /, *, device=None, copy=None):
-    """A Tensor of an object with __dlpack__ and __dlpack_device__, on the cpu.
+    """A Tensor of an object with __dlpack__ and __dlpack_device__, on its device unless another is
+    given.
 
     Its memory is borrowed unless copy is True: work that reads it runs before the call that asks
     for it returns, and writing the Tensor copies first. Raises BufferError where memory cannot be
@@ -400,7 +401,13 @@ def from_dlpack(x, /, *, device=None, copy=None):
     """
     if isinstance(x, Tensor) and device is None:
         return x.copy()
-    at = b.on_device(device, "from_dlpack")
-    if at:
-        return asarray(x if isinstance(x, Tensor) else from_capsule(x, copy), device=device)
-    return x.to_device("cpu").copy() if isinstance(x, Tensor) else from_capsule(x, copy)
+    at = b.on_device("cpu" if device is None else device, "from_dlpack")
+    there = b.node_of(x).device if isinstance(x, Tensor) else 0
+    if copy is False and at != there:
+        names = b.devices.name(there), b.devices.name(at)
+        raise BufferError("from_dlpack: {} to {} is a copy, but copy=False".format(*names))
+    made = x if isinstance(x, Tensor) else from_capsule(x, copy)
+    if at == there:
+        return made.copy() if made is x else made
+    b.devices.check(at, made.dtype.name, "from_dlpack")
+    return made.to_device(b.devices.name(at))

@@ -92,6 +92,8 @@ cdef object to_capsule(Node node, object caller, object max_version, object dl_d
 
     PyTorch reads the flag and writes all the same.
     """
+    if copy is False and node.device:
+        raise BufferError("__dlpack__: reading a GPU's array is a copy, but copy=False")
     array = interop.to_ndarray(node)
     if copy or max_version is None or max_version[0] < 1 or caller.partition(".")[0] == "torch":
         if copy is False:

@@ -27,6 +27,7 @@ import sys
 import types
 
 from charl.core import dtypes
+from charl.core.settings import config
 from charl.engine import devices
 
 cdef list _DTYPES = list(dtypes.ALL)
@@ -324,8 +325,8 @@ cdef object _zero_d(Tensor tensor):
 
 
 def _restore(array):
-    """Unpickles."""
-    return wrapped(interop.from_ndarray(array, True))
+    """Unpickles, on the default device."""
+    return wrapped(interop.from_ndarray(array, True)).to_device(config.default_device)
 
 
 def register_method(str name, function):

@@ -16,6 +16,7 @@ import numpy
 
 from charl.core import dtypes, shapes
 from charl.engine.devices import check, lacks
+from charl.engine.devices import name as device_name
 from charl.ops.table import OPS
 
 NAMES = {row.code: row.name for row in OPS.values() if row.group == "elementwise"}
@@ -238,20 +239,29 @@ cdef Node fit(Node node, tuple shape, str what):
     return graph.new(graph.EXPAND, node.dtype, shape, (node,))
 
 
+def elsewhere(int given, int wanted):
+    """The error of storing an array of another device."""
+    return ValueError(
+        f"setitem: the value is on {device_name(given)}, the array on {device_name(wanted)}; "
+        "x.to_device(...) moves one"
+    )
+
+
 cdef Node stored(object value, int dtype, int device):
     """The Node of a value to be stored on a device, cast to dtype as NumPy's assignment does.
 
-    What the device cannot cast, the cpu does now. Raises TypeError, OverflowError.
+    What the device cannot cast, the cpu does now. Raises TypeError, OverflowError, and ValueError for an array of
+    another device.
     """
     cdef Node node
-    cdef bint foreign
     if infer.weak_kind(value):
         return const(value, dtype)
     node = as_node(value)
     if node is None:
         raise TypeError(f"setitem: cannot store {type(value).__name__} in a Tensor of {_DTYPES[dtype]}")
-    foreign = node.device == 0 and (node.handles == 0 or not node.shape)
-    if foreign and node.dtype == infer.F64 and dtype != infer.F64 and lacks(device, "float64"):
+    if node.device != device and infer.size_of(node.shape) and node.shape and (node.device or node.handles):
+        raise elsewhere(node.device, device)
+    if node.device == 0 and node.dtype == infer.F64 and dtype != infer.F64 and lacks(device, "float64"):
         node = cast(node, dtype)
         engine.realize(node)
     return cast(node, dtype)

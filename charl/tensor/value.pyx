@@ -17,7 +17,7 @@ from charl.tensor.handle cimport Tensor
 from charl.tensor.operands cimport POSITIVE
 from charl.tensor.views cimport View
 
-from charl.engine.devices import name as device_name
+from charl.tensor.operands import elsewhere
 
 
 cdef Tensor wrapped(Node node):
@@ -75,12 +75,9 @@ cdef Node _beside(Node node, Node old):
     """A value to be stored on the device of old, as an operand of it would be. Raises ValueError."""
     if node.device == 0 and not node.shape:
         return graph.put(graph.make(graph.EXPAND, node.dtype, (), (node,)), old.device)
-    if node.device == 0 and node.handles == 0:
+    if node.device == 0:
         return leaves.moved(node, old.device)
-    raise ValueError(
-        f"setitem: the value is on {device_name(node.device)}, the array on {device_name(old.device)}; "
-        "x.to_device(...) moves one"
-    )
+    raise elsewhere(node.device, old.device)
 
 
 cdef int check_writable(Tensor tensor) except -1:
