@@ -148,6 +148,8 @@ class Device:
             except self._wgpu.GPUOutOfMemoryError as error:
                 raise MemoryError(f"{what}: out of memory of {self.name}: {error}") from None
             except (self._wgpu.GPUError, RuntimeError) as error:
+                if "not enough memory" in str(error).lower():  # some drivers' kind of it
+                    raise MemoryError(f"{what}: out of memory of {self.name}") from None
                 if _says_lost(str(error)):
                     self.closed = (
                         f"{self.name} was lost ({_first_line(error)}); what was on it is gone; "
@@ -171,9 +173,10 @@ class Device:
 
     def _create(self, nbytes: int) -> Any:
         usage = self._wgpu.BufferUsage
-        return self.raw.create_buffer(
-            size=nbytes, usage=usage.STORAGE | usage.COPY_SRC | usage.COPY_DST
-        )
+        with self._calling("allocate"):
+            return self.raw.create_buffer(
+                size=nbytes, usage=usage.STORAGE | usage.COPY_SRC | usage.COPY_DST
+            )
 
     def _forget(self) -> None:
         """Buffers are about to be destroyed: bind groups must not hold them."""
