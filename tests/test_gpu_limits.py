@@ -224,3 +224,43 @@ def test_what_cannot_be_bound_is_refused_or_runs_on_the_cpu():
             same(x + 1, a + 1)
         same(x, a)
         ch.gpu.reset()
+
+
+# -- more than can be counted ----------------------------------------------------------------------
+
+
+def test_work_beyond_32_bits_is_refused():
+    x = put(np.ones(1, np.uint8))
+    for call in (
+        lambda: ch.max(ch.broadcast_to(x, (1 << 33,))),
+        lambda: ch.max(ch.broadcast_to(x, (1 << 32,))),
+        lambda: ch.zeros((1 << 32) + 5, dtype=ch.uint8, device="gpu"),
+        lambda: ch.broadcast_to(x, (1 << 17, 1 << 16)) + x,
+    ):
+        with pytest.raises(
+            TypeError, match=r"cannot run this: .* at most 429\d{7} are.*gpu_fallback"
+        ):
+            ch.eval(call())
+    same(x + 1, np.full(1, 2, np.uint8))
+
+
+def test_numbers_beyond_32_bits_are_right(small):
+    if ch.arange(1, device="gpu").dtype == ch.int64:
+        far = ch.arange(1 << 40, device="gpu")[1 << 39 : (1 << 39) + 3]
+        same(far, np.arange(1 << 39, (1 << 39) + 3))
+    x = put(np.arange(5, dtype=np.int32))
+    index = ch.asarray(np.array([0, 3 << 40]), dtype=ch.int64, device="gpu")
+    with pytest.raises(IndexError, match=f"index {3 << 40} is out of bounds for axis with size 5"):
+        ch.eval(x[index])
+    with pytest.raises(IndexError, match=f"index -{3 << 40} is out of bounds for axis with size 5"):
+        ch.eval(x[-index])
+
+
+def test_more_workgroups_than_two_dimensions_take_are_refused():
+    ch.gpu.reset()
+    with limited(max_compute_workgroups_per_dimension=3):
+        x = put(np.arange(30_000, dtype=np.int32))
+        with pytest.raises(TypeError, match="workgroups; this adapter takes 3 x 3"):
+            ch.eval(x + 1)
+        same(x[:300] + 1, np.arange(1, 301, dtype=np.int32))
+        ch.gpu.reset()

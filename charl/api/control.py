@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from charl import engine
 from charl.core.settings import config
+from charl.engine import devices
 from charl.tensor import evaluate
 
 eval = evaluate  # realizes all the Tensors given; a C function, for it is called most
@@ -39,12 +40,14 @@ def get_num_threads():
 
 
 def memory_stats():
-    """What the pool of array memory holds, in bytes and blocks, as a dict.
+    """What the pool of array memory holds, in bytes and blocks, as a dict; gpu_in_use and so on are
+    those of `ch.gpu.memory_stats`.
 
     >>> "in_use" in ch.memory_stats()
     True
     """
-    return engine.memory_stats()
+    gpu = devices.memory_stats()
+    return {**engine.memory_stats(), **{f"gpu_{name}": value for name, value in gpu.items()}}
 
 
 def cache_info():

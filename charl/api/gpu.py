@@ -35,7 +35,8 @@ def synchronize():
 
 
 def memory_stats():
-    """What the pools of the GPUs in use hold: in_use, cached and peak in bytes, buffers; a dict.
+    """What the pools of the GPUs in use hold: in_use, cached and peak in bytes, buffers, and the
+    limit of each (0: none); a dict.
 
     >>> ch.gpu.memory_stats()["in_use"] >= 0
     True

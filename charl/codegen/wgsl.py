@@ -6,7 +6,8 @@ Bindings of group 0, in the order of `Shader.bindings`:
     a0, ...  the arguments; bool and 8 and 16 bits lie packed in u32 words, those that are written
              are atomic words, because neighbouring invocations may share one
     scratch  array<u32>: slots that a later stage cannot compute again
-    error    four atomic u32: how many indices are out of range, and of one of them site, index, extent
+    error    six atomic u32: how many indices are out of range, and of one of them site, index, extent
+             (both low word first)
 
 An argument or scratch of more bytes than a binding reaches is several bindings (a0_0, a0_1, ...), one
 for each `Features.part` bytes: functions load_a0 and store_a0 choose by the index's high bits.
@@ -36,7 +37,7 @@ from charl.codegen.wgsl_values import Features, Tiling, Unsupported
 from charl.codegen.wgsl_walks import Columns, Rows
 from charl.schedule.kernel import COLUMN_BLOCK, Int, Kernel, P, Value
 
-__all__ = ["Features", "Shader", "Tiling", "Unsupported", "emit", "probe", "suited"]
+__all__ = ["Features", "Shader", "Tiling", "Unsupported", "beyond", "emit", "probe", "suited"]
 
 LANES = 256  # invocations that share a row
 SHORT = ((16, 1), (128, 8), (1024, 32))  # or fewer, for rows of up to so many elements
@@ -46,6 +47,7 @@ COLUMN_STEPS = 8  # elements that each of them has at least
 ROOM = 8192  # elements of a row that workgroup memory may keep
 USUAL = Tiling()
 WHOLE = Cut()
+MOST = (1 << 32) - (1 << 16)  # elements of an axis: loops step beyond it by less than the rest
 
 
 class Shader(NamedTuple):
@@ -118,6 +120,28 @@ def _column_lanes(kernel: Kernel, params: Sequence[int], extent: int) -> int:
 
 def _scans(kernel: Kernel) -> bool:
     return any(i.op == "scan" for stage in kernel.stages for i in stage.body)
+
+
+def beyond(kernel: Value, shader: Shader, params: Sequence[int], side: int) -> str:
+    """What of this work u32 indices, or `side` workgroups in a dimension, do not reach; or "". All
+    else that a shader computes may wrap: addresses are right modulo 2**32.
+    """
+    axes = list(kernel.outer)
+    if not isinstance(kernel, Kernel):
+        axes += kernel.i, kernel.j, kernel.k
+    elif kernel.inner is not None:
+        axes.append(kernel.inner)
+    longest = max((_number(axis.extent, params) for axis in axes), default=1)
+    groups = shader.groups(params)
+    if longest > MOST:
+        return f"an axis of {longest} elements; at most {MOST} are counted"
+    if groups * shader.units > 1 << 32:
+        return f"work of {groups * shader.units} elements; at most {1 << 32} are counted"
+    if shader.scratch_bytes(params) > 4 << 32:
+        return f"a kernel that keeps {shader.scratch_bytes(params)} bytes; at most {4 << 32} are reached"
+    if groups > side * side:
+        return f"work of {groups} workgroups; this adapter takes {side} x {side}"
+    return ""
 
 
 def emit(

@@ -362,8 +362,10 @@ class Frame:
         self.put(f"let {name}m = select({x}, {moved}, {negative});")
         large = [values.bitcast(f"{name}{end}", "i64", "u64") for end in "mn"]
         self.put(f"let {name}bad = {values.primitive('ge', 'u64', large)};")
-        low = [values.cast(v, "i64", "u32") for v in (x, f"{name}n")]
-        self.put(f"if ({name}bad) {{ fail({site}u, {low[0]}, {low[1]}); }}")
+        words = [
+            v if values.pair("i64") else f"pair_native(bitcast<u64>({v}))" for v in (x, f"{name}n")
+        ]
+        self.put(f"if ({name}bad) {{ fail({site}u, {words[0]}, {words[1]}); }}")
         return f"select({name}m, {zero}, {name}bad)"
 
 
@@ -432,10 +434,12 @@ class Staged(Frame):
         return self.known[number]
 
 
-_FAIL = """fn fail(site: u32, index: u32, extent: u32) {
+_FAIL = """fn fail(site: u32, index: vec2<u32>, extent: vec2<u32>) {
   if (atomicAdd(&error[0], 1u) == 0u) {
     atomicStore(&error[1], site);
-    atomicStore(&error[2], index);
-    atomicStore(&error[3], extent);
+    atomicStore(&error[2], index.x);
+    atomicStore(&error[3], index.y);
+    atomicStore(&error[4], extent.x);
+    atomicStore(&error[5], extent.y);
   }
 }"""

@@ -6,6 +6,7 @@ import re
 
 from charl import runtime
 from charl.core.errors import BackendUnavailable
+from charl.core.lazy import loaded
 from charl.core.settings import config
 
 
@@ -84,9 +85,11 @@ def synchronize() -> None:
 
 
 def memory_stats() -> dict[str, int]:
-    """What the pools of all GPUs in use hold: in_use, cached and peak in bytes, buffers."""
-    total = {"in_use": 0, "cached": 0, "peak": 0, "buffers": 0}
-    for device in runtime.gpu.opened():
+    """What the pools of all GPUs in use hold: in_use, cached and peak in bytes, buffers; and the
+    limit of each, 0 for none.
+    """
+    total = {"in_use": 0, "cached": 0, "peak": 0, "buffers": 0, "limit": config.gpu_memory_limit}
+    for device in runtime.gpu.opened() if loaded("charl.runtime.gpu") else ():
         for key, value in device.memory_stats().items():
             total[key] += value
     return total

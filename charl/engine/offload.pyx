@@ -8,7 +8,7 @@ setting gpu_fallback says so.
 """
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from charl.core cimport infer
@@ -21,7 +21,9 @@ from charl.runtime.launch cimport Plan, slot_t, step_t
 
 import warnings
 
-from charl import runtime
+from charl import codegen, runtime
+from charl.core.dtypes import BY_SHORT
+from charl.core.errors import DeviceLost, InternalError
 from charl.core.lazy import loaded
 from charl.core.settings import config
 from charl.engine import shaders
@@ -43,6 +45,23 @@ cdef object _shaded(Plan plan, Py_ssize_t k, object device):
         if scratch > part:
             found = shaders.shaded(plan.programs[k], device, params, (*parts, _pieces(scratch, part)))
     return found
+
+
+cdef object _refusal(Plan plan, Py_ssize_t k, object program, object device):
+    """Why a device cannot run a step, None where it can."""
+    cdef step_t *step = &plan.steps[k]
+    cdef Py_ssize_t j
+    kernel = plan.programs[k]
+    if step.units == 0:
+        return None
+    for j in range(step.nbuffers):
+        count = plan.slots[step.slots[j]].nbytes // BY_SHORT[kernel.args[j].dtype].itemsize
+        if count > 1 << 32:
+            return codegen.wgsl.Unsupported("", f"an array of {count} elements; at most {1 << 32} are reached")
+    if program.refusal is not None:
+        return program.refusal
+    what = codegen.wgsl.beyond(kernel, program.shader, _params(plan, k), device.side)
+    return codegen.wgsl.Unsupported("", what) if what else None
 
 
 cdef list _params(Plan plan, Py_ssize_t k):
@@ -118,12 +137,21 @@ cdef tuple _binding(str name):
 
 cdef list run(state_t *s, Plan plan):
     """Gives the plan's Nodes their values. Returns None, or pairs (Node, Node on the cpu to be computed instead)."""
+    with runtime.interrupts.Held():
+        try:
+            return _run(s, plan)
+        except (DeviceLost, InternalError, MemoryError) as error:
+            if not hasattr(error, "__notes__"):
+                error.add_note("\n".join(["kernels:", *[str(kernel) for kernel in plan.programs]]))
+            raise
+
+
+cdef list _run(state_t *s, Plan plan):
     cdef Py_ssize_t k, j, at
     cdef step_t *step
     cdef slot_t *slot
     cdef Node node
-    cdef list memory = [None] * plan.nslots, work = [], failing = [], bound
-    cdef dict held
+    cdef list memory = [None] * plan.nslots
     cdef char *params
     cdef int64_t scalar
     device = runtime.gpu.device(s.device - 1)
@@ -132,8 +160,9 @@ cdef list run(state_t *s, Plan plan):
         plan.offloaded = None
         programs = [_shaded(plan, k, device) for k in range(plan.nsteps)]
         for k in range(plan.nsteps):
-            if programs[k].refusal is not None and plan.steps[k].units:
-                return _refused(s, programs[k].refusal)
+            refusal = _refusal(plan, k, programs[k], device)
+            if refusal is not None:
+                return _refused(s, refusal)
         prepared = plan.offloaded = _prepare(plan, device, programs)
     params = PyByteArray_AS_STRING(prepared.params)
     for k in range(plan.nsteps):
@@ -155,39 +184,69 @@ cdef list run(state_t *s, Plan plan):
         if slot.kind == launch.SLOT_LEAF:
             node = <Node>s.order[slot.node]
             memory[k] = node.value if node.device else uploaded(node.value, s.device)
+    _launch(s, plan, prepared, memory, errors)
+    return None
+
+
+cdef int _launch(state_t *s, Plan plan, object prepared, list memory, object errors) except -1:
+    """All dispatches, and the values of Nodes."""
+    cdef Py_ssize_t k
+    cdef list work = [], failing = []
     for k in range(plan.nsteps):
-        step = &plan.steps[k]
-        for j in range(step.first_alloc, step.last_alloc):
-            memory[plan.events[j]] = device.allocate(plan.slots[plan.events[j]].nbytes)
-        if prepared.steps[k] is not None:
-            if k >= plan.overwrites and failing:
-                shaders.submit(device, work)
-                work = []
-                _check(s, plan, device, errors, failing)
-                failing = []
-            pipeline, part, groups, bindings, scratch, _ = prepared.steps[k]
-            held = {}
-            for j, _ in bindings:
-                if j in held:
-                    continue
-                if j >= 0:
-                    held[j] = memory[step.slots[j]]
-                elif j == -1:
-                    held[j] = part
-                elif j == -2:
-                    held[j] = device.allocate(max(scratch, 4))
-                else:
-                    held[j] = runtime.device.Part(errors, ERROR_BYTES * k, 16)
-                    failing.append(k)
-            _part_ways(device, work, held, bindings, pipeline)
-            bound = [held[j] if at < 0 else _piece(held[j], at, device.caps.part) for j, at in bindings]
-            work.append(runtime.device.Dispatch(pipeline, tuple(bound), groups, plan.programs[k]))
-        for j in range(step.first_free, step.last_free):
-            memory[plan.events[j]] = None
+        if k >= plan.overwrites and failing:
+            shaders.submit(prepared.device, work)
+            _check(s, plan, prepared.device, errors, failing)
+            work, failing = [], []
+        try:
+            _dispatch(plan, k, prepared, memory, errors, work, failing)
+        except MemoryError as error:
+            error.add_note(f"kernel:\n{plan.programs[k]}")
+            raise
     if work:
-        shaders.submit(device, work)
+        shaders.submit(prepared.device, work)
     if failing:
-        _check(s, plan, device, errors, failing)
+        _check(s, plan, prepared.device, errors, failing)
+    _commit_all(s, plan, prepared.device, memory)
+    return 0
+
+
+cdef int _dispatch(
+    Plan plan, Py_ssize_t k, object prepared, list memory, object errors, list work, list failing
+) except -1:
+    """A step's memory, and its dispatch onto `work`."""
+    cdef Py_ssize_t j
+    cdef step_t *step = &plan.steps[k]
+    cdef dict held = {}
+    device = prepared.device
+    for j in range(step.first_alloc, step.last_alloc):
+        memory[plan.events[j]] = device.allocate(plan.slots[plan.events[j]].nbytes)
+    if prepared.steps[k] is not None:
+        pipeline, params, groups, bindings, scratch, _ = prepared.steps[k]
+        for j, _ in bindings:
+            if j in held:
+                continue
+            if j >= 0:
+                held[j] = memory[step.slots[j]]
+            elif j == -1:
+                held[j] = params
+            elif j == -2:
+                held[j] = device.allocate(max(scratch, 4))
+            else:
+                held[j] = runtime.device.Part(errors, ERROR_BYTES * k, 24)
+                failing.append(k)
+        _part_ways(device, work, held, bindings, pipeline)
+        bound = [held[j] if at < 0 else _piece(held[j], at, device.caps.part) for j, at in bindings]
+        work.append(runtime.device.Dispatch(pipeline, tuple(bound), groups, plan.programs[k]))
+    for j in range(step.first_free, step.last_free):
+        memory[plan.events[j]] = None
+    return 0
+
+
+cdef int _commit_all(state_t *s, Plan plan, object device, list memory) except -1:
+    """All Nodes of the plan get their values."""
+    cdef Py_ssize_t k, j
+    cdef step_t *step
+    cdef slot_t *slot
     for k in range(plan.nsteps):
         step = &plan.steps[k]
         for j in range(step.first_commit, step.last_commit):
@@ -197,7 +256,7 @@ cdef list run(state_t *s, Plan plan):
         if memory[slot.root] is None:
             memory[slot.root] = device.allocate(slot.nbytes)
         _commit(s, plan, k, memory)
-    return None
+    return 0
 
 
 cdef int _commit(state_t *s, Plan plan, int at, list memory) except -1:
@@ -240,7 +299,8 @@ cdef int _check(state_t *s, Plan plan, object device, object errors, list failin
             node = <Node>s.order[plan.sites[k][words[1]]]
             where = f" (indexed at {node.site})" if node.site else ""
             raise IndexError(
-                f"index {<int32_t>words[2]} is out of bounds for axis with size {words[3]}{where}"
+                f"index {<int64_t>(words[2] | <uint64_t>words[3] << 32)} is out of bounds for axis "
+                f"with size {words[4] | <uint64_t>words[5] << 32}{where}"
             )
     return 0
 
@@ -296,21 +356,24 @@ cdef object _bytes_of(Buffer buffer):
 
 cdef object allocated(int64_t nbytes, int device):
     """A DeviceBuffer, its memory unset."""
-    return runtime.gpu.device(device - 1).allocate(nbytes)
+    with runtime.interrupts.Held():
+        return runtime.gpu.device(device - 1).allocate(nbytes)
 
 
 cdef object uploaded(Buffer buffer, int device):
     """A DeviceBuffer with a copy of a Buffer's bytes."""
-    there = runtime.gpu.device(device - 1)
-    made = there.allocate(buffer.nbytes)
-    there.upload(made, _bytes_of(buffer))
+    with runtime.interrupts.Held():
+        there = runtime.gpu.device(device - 1)
+        made = there.allocate(buffer.nbytes)
+        there.upload(made, _bytes_of(buffer))
     return made
 
 
 cdef int read(object value, Buffer into) except -1:
     """Copies a DeviceBuffer's bytes, once they are there."""
     if into.nbytes:
-        value.device.read(value, _bytes_of(into))
+        with runtime.interrupts.Held():
+            value.device.read(value, _bytes_of(into))
     return 0
 
 

@@ -3,4 +3,6 @@
 from charl.core.lazy import submodules
 
 # loaded at the first kernel: `import charl` takes half the time
-__getattr__ = submodules(__name__, "clock", "device", "diskcache", "gpu", "jit", "probe", "tuning")
+__getattr__ = submodules(
+    __name__, "clock", "device", "diskcache", "gpu", "interrupts", "jit", "probe", "tuning"
+)

@@ -27,7 +27,8 @@ PIPELINES = 1024  # kept, least recently used dropped first
 BIND_GROUPS = 4096
 GROUPS = 65535  # workgroups in a dimension that every device takes
 READ_CHUNK = 16 << 20  # bytes of a staging buffer
-UPLOAD_CHUNK = 32 << 20  # the driver holds a copy of what is uploaded until it has been submitted
+DIRECT = 16 << 20  # uploads of more bytes go by charl's own staging buffers, not the driver's
+UPLOAD_CHUNK, RING = 4 << 20, 3  # bytes of such a buffer, and how many there are
 AHEAD = 64, 4  # submits between marks, and marks that may be outstanding
 
 _BINDING = re.compile(r"@binding\((\d+)\)\s*var<storage(?:,\s*(read_write|read))?>")
@@ -130,6 +131,7 @@ class Device:
         self._groups: collections.OrderedDict[tuple, Any] = collections.OrderedDict()
         self._made = 0
         self._staging: list[Any] = []
+        self._ring: collections.deque = collections.deque()
         self._marks: collections.deque = collections.deque()
         self._unmarked = 0
 
@@ -148,6 +150,8 @@ class Device:
             except self._wgpu.GPUOutOfMemoryError as error:
                 raise MemoryError(f"{what}: out of memory of {self.name}: {error}") from None
             except (self._wgpu.GPUError, RuntimeError) as error:
+                if "not enough memory" in str(error).lower():  # some drivers' kind of it
+                    raise MemoryError(f"{what}: out of memory of {self.name}") from None
                 if _says_lost(str(error)):
                     self.closed = (
                         f"{self.name} was lost ({_first_line(error)}); what was on it is gone; "
@@ -164,6 +168,7 @@ class Device:
                 self._groups.clear()
                 self._pipelines.clear()
                 self._staging.clear()
+                self._ring.clear()
                 self._marks.clear()
                 self.raw.destroy()
 
@@ -171,9 +176,10 @@ class Device:
 
     def _create(self, nbytes: int) -> Any:
         usage = self._wgpu.BufferUsage
-        return self.raw.create_buffer(
-            size=nbytes, usage=usage.STORAGE | usage.COPY_SRC | usage.COPY_DST
-        )
+        with self._calling("allocate"):
+            return self.raw.create_buffer(
+                size=nbytes, usage=usage.STORAGE | usage.COPY_SRC | usage.COPY_DST
+            )
 
     def _forget(self) -> None:
         """Buffers are about to be destroyed: bind groups must not hold them."""
@@ -204,15 +210,35 @@ class Device:
         with self._calling("upload"):
             raw, queue = self._raw(buffer), self.raw.queue
             whole = nbytes & ~3
-            for start in range(0, whole, UPLOAD_CHUNK):
-                part = view[start : min(start + UPLOAD_CHUNK, whole)]
-                queue.write_buffer(raw, offset + start, part)
-                if whole > UPLOAD_CHUNK:
-                    queue.submit([])  # lets the driver go on, and drop its copy
+            if whole > DIRECT:
+                self._upload_staged(raw, view[:whole], offset)
+            elif whole:
+                queue.write_buffer(raw, offset, view[:whole])
             if nbytes > whole:  # copies are of whole words
                 tail = bytes(view[whole:]).ljust(4, b"\0")
                 queue.write_buffer(raw, offset + whole, tail)
             self.counters["bytes_up"] += nbytes
+
+    def _upload_staged(self, target: Any, view: memoryview, offset: int) -> None:
+        """Chunk by chunk: one is filled while those before it are copied. The driver's own way would
+        take fresh memory for each chunk.
+        """
+        usage, mode = self._wgpu.BufferUsage, self._wgpu.MapMode.WRITE
+        self.raw.create_command_encoder().finish()  # says so where the device is lost; maps do not
+        for start in range(0, view.nbytes, UPLOAD_CHUNK):
+            part = view[start : start + UPLOAD_CHUNK]
+            if len(self._ring) == RING:
+                staging = self._ring.popleft()
+            else:
+                kind = usage.MAP_WRITE | usage.COPY_SRC
+                staging = self.raw.create_buffer(size=UPLOAD_CHUNK, usage=kind)
+            staging.map_sync(mode, 0, part.nbytes)
+            staging.write_mapped(part)
+            staging.unmap()
+            encoder = self.raw.create_command_encoder()
+            encoder.copy_buffer_to_buffer(staging, 0, target, offset + start, part.nbytes)
+            self.raw.queue.submit([encoder.finish()])
+            self._ring.append(staging)
 
     def read(self, buffer: DeviceBuffer, into: Any, offset: int = 0) -> None:
         """Copies a buffer's first bytes into a writable C-contiguous object. Waits for them."""

@@ -57,7 +57,7 @@ def run(shader, kernel, arrays, params, wide=65535, part=None):
     dev, _ = device()
     groups = shader.groups(params)
     words = np.array([groups, 0, *np.array(params, "i8").view("u4")], "u4")
-    content = {"params": words.tobytes(), "error": bytes(16)}
+    content = {"params": words.tobytes(), "error": bytes(24)}
     content["scratch"] = bytes(max(16, shader.scratch_bytes(params)))
     for k, a in enumerate(arrays):
         room = -a.nbytes % 4
@@ -98,7 +98,9 @@ def run(shader, kernel, arrays, params, wide=65535, part=None):
         out.append(got)
     error = None
     if "error" in made:
-        flag, site, index, extent = np.frombuffer(dev.queue.read_buffer(made["error"]), "i4")
+        memory = dev.queue.read_buffer(made["error"])
+        flag, site = np.frombuffer(memory, "i4", 2)
+        index, extent = np.frombuffer(memory, "i8", 2, 8)
         error = (int(site), int(index), int(extent)) if flag else None
     for buffer in made.values():
         buffer.destroy()
