@@ -75,6 +75,8 @@ def _quads(kernel: Contract, number) -> frozenset[int]:
         along = _along(access, side)
         rest = [s for k, s in enumerate(access.strides) if k != along % len(access.strides)]
         whole = access.strides[along] == 1 and all(number(s) % 4 == 0 for s in rest)
+        if along == -1:  # past its end there must be zeros
+            whole = whole and number(kernel.k.extent) % 4 == 0
         (found if whole and number(access.offset) % 4 == 0 else other).add(access.arg)
     return frozenset(found - other)
 
@@ -239,22 +241,26 @@ class Product(Frame):
             at = self.affine(access.offset, strides, [*self.outer, letter, "k"])
             if access.arg in self.quads:
                 texts = self.load4(access.arg, f"({at}) >> 2u", "q")
-            for c, part in enumerate(PARTS):
-                moved = [
-                    f"(k + {c}u)" if across else "k",
-                    letter if across else f"({letter} + {c}u)",
-                ]
-                if access.arg in self.quads:
-                    text = texts[c]
-                else:
-                    place = self.affine(access.offset, strides, [*self.outer, moved[1], moved[0]])
-                    text = self.load(access.arg, place)
-                text = self.values.cast(text, source, self.kernel.dtype)
-                line = f"{name}_{t}.{part} = {text};"
-                bound = f"{moved[0]} < depth" if across else f"{moved[1]} < {extent}"
-                self.put(f"if ({bound}) {{ {line} }}" if c else line)
+                parts = [self.values.cast(x, source, self.kernel.dtype) for x in texts]
+                self.put(f"{name}_{t} = vec4<{self.type}>({', '.join(parts)});")
+            else:
+                self._fetch_each(f"{name}_{t}", access, letter, strides, extent, across)
             self.close()
             self.close()
+
+    def _fetch_each(
+        self, to: str, access: Access, letter: str, strides: tuple, extent: str, across: bool
+    ) -> None:
+        """Lines that load four neighbours one by one."""
+        source = self.kernel.args[access.arg].dtype
+        for c, part in enumerate(PARTS):
+            k = f"(k + {c}u)" if across and c else "k"
+            x = letter if across or not c else f"({letter} + {c}u)"
+            place = self.affine(access.offset, strides, [*self.outer, x, k])
+            text = self.values.cast(self.load(access.arg, place), source, self.kernel.dtype)
+            bound = f"{k} < depth" if across else f"{x} < {extent}"
+            line = f"{to}.{part} = {text};"
+            self.put(f"if ({bound}) {{ {line} }}" if c else line)
 
     def _place(self, name: str, access: Access, letter: str, axis: Axis, size: int) -> None:
         """Lines that store an invocation's vectors into the tile."""

@@ -81,13 +81,18 @@ class Folds(Fours):
             busy[k : k + 1] = [item.last]
             self.cell_of[item.what] = k
         need = 4 * self.room * len(busy)
-        left = self.features.workgroup_memory - 16 * self.lanes * self.rows
-        while self.rows > 1 and need * self.rows > left:
-            self.rows //= 2
-            left += 16 * self.lanes * self.rows
-        if need > left:
+        widths = {
+            self.values.register(i.dtype): max(4, BY_SHORT[i.dtype].itemsize)
+            for i in self.body
+            if i.op == "reduce"
+        }
+        cells, memory = sum(widths.values()) * self.lanes, self.features.workgroup_memory
+        if need + cells > memory:
             self.cell_of = {}
-        self.arrays = len(busy) if self.cell_of else 0
+            return
+        while (need + cells) * self.rows > memory:
+            self.rows //= 2
+        self.arrays = len(busy)
 
     # -- text --------------------------------------------------------------------------------------
 
