@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     chosen = [WORKLOADS[name] for name in names or WORKLOADS]
     if given.device != "cpu":
-        return on_gpu(chosen, given)
+        return on_gpu(chosen if names else gpu.every(), given)
     try:
         peers.choose(given.peers)
     except ValueError as error:

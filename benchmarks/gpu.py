@@ -79,12 +79,24 @@ def contenders(device: str) -> list[Peer]:
 
 
 def narrowed(work: Workload) -> Workload:
-    """The workload with float32 inputs, whatever its own are."""
+    """The workload with float32 where it has float64."""
 
     def make(size: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        return tuple(array.astype(np.float32, copy=False) for array in work.make(size, rng))
+        return tuple(
+            array.astype(np.float32) if array.dtype == np.float64 else array
+            for array in work.make(size, rng)
+        )
 
     return replace(work, make=make, tolerance=max(work.tolerance, TOLERANCE))
+
+
+def every() -> list[Workload]:
+    """All workloads, but for the float64 forms of others."""
+    return [
+        w
+        for w in WORKLOADS.values()
+        if w.name.removesuffix("64") not in WORKLOADS.keys() - {w.name}
+    ]
 
 
 def sizes(work: Workload, quick: bool) -> tuple[int, ...]:
@@ -107,8 +119,8 @@ def run(chosen: Sequence[Workload], device: str, quick: bool, effort: Effort) ->
 
 def nbytes(work: Workload, size: int) -> int:
     """Bytes that must be moved at least, in float32."""
-    wide = any(array.dtype == np.float64 for array in work.make(1, np.random.default_rng(0)))
-    return work.nbytes(size) // (2 if wide else 1)
+    arrays = work.make(work.quick or work.sizes[0], np.random.default_rng(0))
+    return work.nbytes(size) // (2 if all(a.dtype == np.float64 for a in arrays) else 1)
 
 
 def table(results: Sequence[Result], limit: Peak) -> str:

@@ -221,3 +221,32 @@ def test_a_device_is_probed_before_its_first_shader(monkeypatch):
         device = runtime.gpu.device(0)
         assert shaders.features(device).subgroup == (device.caps.subgroup and holds)
         assert (ch.sum(x, axis=1).numpy() == 300).all()
+
+
+# -- what a device cannot do -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def wide():
+    """A float64 value on a device without it: no function makes one, a Node does."""
+    ch.gpu.reset()
+    with ch.config(gpu_mask="f64,i64"):
+        x = ch.asarray(np.arange(4, dtype=np.float32), device="gpu")
+        cast = ch.api.build.cast(ch.tensor.node_of(x), ch.float64)
+        yield ch.tensor.wrap(cast) * 2
+        ch.gpu.reset()
+
+
+def test_a_refusal_names_device_dtype_and_remedies(wide):
+    with pytest.raises(TypeError) as refused:
+        float(ch.sum(wide))
+    for words in ("gpu:0 (", "float64", "to_device('cpu')", "config.gpu_fallback = 'cpu'"):
+        assert words in str(refused.value)
+
+
+def test_a_fallback_that_warns_names_them_at_the_users_line(wide):
+    with ch.config(gpu_fallback="warn"), pytest.warns(RuntimeWarning) as warned:
+        assert float(ch.sum(wide)) == 12
+    assert warned[0].filename == __file__
+    for words in ("gpu:0 (", "float64", "runs on the cpu"):
+        assert words in str(warned[0].message)

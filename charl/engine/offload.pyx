@@ -316,7 +316,7 @@ cdef list _refused(state_t *s, object refusal):
         remedy = "use another dtype, " if refusal.dtype else "use "
         raise TypeError(f"{what}; {remedy}x.to_device('cpu'), or charl.config.gpu_fallback = 'cpu'")
     if config.gpu_fallback == "warn":
-        warnings.warn(f"{what}; it runs on the cpu", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"{what}; it runs on the cpu", RuntimeWarning, stacklevel=1)
     return _on_cpu(s)
 
 

@@ -16,12 +16,18 @@ from pathlib import Path
 import platformdirs
 
 import charl as ch
+from charl.inspect import vulkan
 
 # Drivers can hang or crash: adapters are asked for by a process of their own.
 ADAPTERS = """
 import json
+from charl.core.errors import BackendUnavailable
 from charl.runtime import gpu
-print(json.dumps([gpu.describe(), gpu.GET_ADAPTER]))
+try:
+    found = [gpu.describe(), gpu.vendors(), "none; " + gpu.GET_ADAPTER]
+except BackendUnavailable as error:
+    found = [[], None, str(error).removeprefix("gpu: ")]
+print(json.dumps(found))
 """
 ADAPTER_SECONDS = 30
 # The instruction sets that charl's run-time dispatch chooses by.
@@ -132,7 +138,7 @@ def cache() -> list[tuple[str, str]]:
 
 
 def adapters() -> list[tuple[str, str]]:
-    """The GPU adapters that wgpu sees."""
+    """The GPU adapters that wgpu sees, and what keeps others from being among them."""
     if installed("wgpu") is None:
         return [("adapters", "unknown: wgpu is missing: pip install wgpu")]
     try:
@@ -142,15 +148,16 @@ def adapters() -> list[tuple[str, str]]:
             text=True,
             timeout=ADAPTER_SECONDS,
         )
-        found, missing = json.loads(asked.stdout.splitlines()[-1])
+        found, vendors, missing = json.loads(asked.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         return [("adapters", f"unknown: the driver did not answer in {ADAPTER_SECONDS} s")]
     except (ValueError, IndexError):
         why = (asked.stderr.strip().splitlines() or [f"exit status {asked.returncode}"])[-1]
         return [("adapters", f"unknown: wgpu failed ({why})")]
-    if not found:
-        return [("adapters", f"none; {missing}")]
-    return [("adapter", text) for text in found]
+    rows = [("adapter", text) for text in found] or [("adapters", missing)]
+    if vendors is None:
+        return rows
+    return rows + [("vulkan", text) for text in vulkan.lacks(vendors)]
 
 
 def works() -> tuple[str, bool]:

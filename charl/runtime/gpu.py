@@ -66,9 +66,11 @@ def _wgpu() -> Any:
         raise BackendUnavailable(f"gpu: {FORKED}")
     try:
         import wgpu
-    except (ImportError, OSError, RuntimeError) as error:
+    except ModuleNotFoundError as error:
+        raise BackendUnavailable(f"gpu: {error}; `pip install wgpu` gets it") from None
+    except Exception as error:  # a shared library that is broken, or of another system
         raise BackendUnavailable(
-            f"gpu: wgpu cannot be used ({error}); `pip install wgpu` gets it"
+            f"gpu: wgpu cannot be used ({error}); `pip install --force-reinstall wgpu` mends it"
         ) from None
     return wgpu
 
@@ -142,6 +144,11 @@ def describe() -> list[str]:
         tuned = "; tuned" if tuning.load(a.name, a.driver) else ""
         lines.append(f"gpu:{k} {a.name} ({kind}, {a.backend}, {a.driver}); {has}; {limits}{tuned}")
     return lines
+
+
+def vendors() -> list[int]:
+    """PCI numbers of the vendors of all adapters."""
+    return [int(a.handle.info["vendor_id"]) for a in adapters()]
 
 
 def _preferred(found: list[Adapter], name: str) -> list[Adapter]:
