@@ -33,7 +33,8 @@ EXACT = frozenset(
 
 def own(dtype):
     """A NumPy dtype as the outcome of a rule: float32 for float64 where this device has none."""
-    return FLOAT if dtype == np.float64 else np.dtype(dtype)
+    dtype = np.dtype(dtype)
+    return FLOAT if dtype == np.float64 else dtype
 
 
 def narrow(x):
