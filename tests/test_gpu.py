@@ -168,6 +168,13 @@ def test_an_index_out_of_range_names_the_line_and_changes_nothing():
     same(x, np.arange(1, 6, dtype=np.float32))
 
 
+@pytest.mark.parametrize("size", [5, 40, 300, 5000])
+def test_cumulative_products_keep_the_strict_order(size):
+    a = np.full(size, 1e30, np.float32)
+    a[0] = 0  # a product of later elements alone overflows, and 0 * inf is NaN
+    same(ch.cumulative_prod(put(a)), np.cumprod(a))
+
+
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "int32", "uint32"])
 def test_widened_integers_are_compared_whole(dtype):
     a = RNG.integers(0, 2 if dtype == "bool" else 9, 1001).astype(dtype)

@@ -262,22 +262,35 @@ class Rows(Walk):
 
     def scan(self, number: int, instr, x: str) -> None:
         """Prefixes of the lanes, after the total of the lanes before: the upper h of every 2h lanes
-        take the last of the lower h, and past the end all are the identity.
+        take the last of the lower h, and past the end all are the identity. Products of floats go
+        one by one: where those of later lanes alone overflow, 0 would become 0 * inf.
         """
         cells, kind, dtype = self.cells(instr.dtype), instr.attr, instr.dtype
+        last = f"{cells}[{self.workgroup - 1}]"
         self.put(f"{cells}[lane] = {x};")
         if self.active:
             self.put(f"if (!{self.active}) {{ {cells}[lane] = {self._identity(instr)}; }}")
         self.put("workgroupBarrier();")
-        self.open(f"for (var h = 1u; h < {self.workgroup}u; h <<= 1u)")
-        lower = f"{cells}[(lane & ~(h - 1u)) - 1u]"
-        both = self.values.fold(kind, dtype, lower, [f"{cells}[lane]"])
-        self.put(f"if ((lane & h) != 0u) {{ {cells}[lane] = {both}; }}")
-        self.put("workgroupBarrier();")
-        self.close()
-        self.let(number, self.values.fold(kind, dtype, f"t{number}", [f"{cells}[lane]"]))
-        total = f"{cells}[{self.workgroup - 1}]"
-        self.put(f"t{number} = {self.values.fold(kind, dtype, f't{number}', [total])};")
+        if kind == "mul" and BY_SHORT[dtype].kind == "f":
+            self.open("if (lane == 0u)")
+            self.open(f"for (var k = 0u; k < {self.workgroup}u; k += 1u)")
+            both = self.values.fold(kind, dtype, f"t{number}", [f"{cells}[k]"])
+            self.put(f"t{number} = {both};")
+            self.put(f"{cells}[k] = t{number};")
+            self.close()
+            self.close()
+            self.put("workgroupBarrier();")
+            self.let(number, f"{cells}[lane]")
+            self.put(f"t{number} = {last};")
+        else:
+            self.open(f"for (var h = 1u; h < {self.workgroup}u; h <<= 1u)")
+            lower = f"{cells}[(lane & ~(h - 1u)) - 1u]"
+            both = self.values.fold(kind, dtype, lower, [f"{cells}[lane]"])
+            self.put(f"if ((lane & h) != 0u) {{ {cells}[lane] = {both}; }}")
+            self.put("workgroupBarrier();")
+            self.close()
+            self.let(number, self.values.fold(kind, dtype, f"t{number}", [f"{cells}[lane]"]))
+            self.put(f"t{number} = {self.values.fold(kind, dtype, f't{number}', [last])};")
         self.put("workgroupBarrier();")
 
 

@@ -61,7 +61,7 @@ def test_halves_are_added_in_float32(backend):
     np.testing.assert_allclose(scan(SUM, x, 0), want, rtol=2e-3, atol=1e-3)
 
 
-@pytest.mark.cpu
+@pytest.mark.cpu  # the software adapter ends loops after 65,535 rounds
 def test_products_of_floats_keep_the_strict_order(backend):
     """A product of later elements alone may overflow: 0 * inf is NaN where NumPy has 0."""
     x = sample("f8", (2, 2 * ROW_BLOCK + 5)) * 3
