@@ -12,6 +12,8 @@ import pytest
 
 import charl as ch
 from charl.core.errors import DeviceLost
+from charl.engine import shaders
+from charl.runtime import gpu
 
 if ch.config.gpu_mask:
     pytest.skip("masks features itself", allow_module_level=True)
@@ -173,6 +175,19 @@ def test_cumulative_products_keep_the_strict_order(size):
     a = np.full(size, 1e30, np.float32)
     a[0] = 0  # a product of later elements alone overflows, and 0 * inf is NaN
     same(ch.cumulative_prod(put(a)), np.cumprod(a))
+
+
+def test_loops_that_an_adapter_ends_early_are_refused():
+    """Mesa's llvmpipe leaves a shader's loops after 65,535 rounds, without a word."""
+    a = 1 + floats(70_000, 3) / 10_000
+    want = np.cumprod(a.astype("f8"), axis=0)
+    with ch.config(gpu_fallback="cpu"):
+        close(ch.cumulative_prod(put(a), axis=0), want.astype("f4"), 1e-3)
+        deep = floats(2, 3_000_000)
+        close(put(deep) @ put(deep.T), deep.astype("f8") @ deep.T, 1e-3, 1)
+    if not shaders.features(gpu.device()).endless:
+        with pytest.raises(TypeError, match="rounds of loops"):
+            ch.eval(ch.cumulative_prod(put(a), axis=0))
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "int32", "uint32"])

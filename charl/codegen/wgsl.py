@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
-from charl.codegen import wgsl_probe
+from charl.codegen import wgsl_loops, wgsl_probe
 from charl.codegen.wgsl_elements import Elements
 from charl.codegen.wgsl_matmul import BUSY, Cut, Product, cut
 from charl.codegen.wgsl_quads import quads
@@ -59,6 +59,7 @@ class Shader(NamedTuple):
     units      elements, rows, columns or tiles that a workgroup covers
     grid       workgroups are the product over (extents, per) of ceil(prod(extents) / per)
     scratch    words of scratch for each workgroup are the sum over (extent, words) of their product
+    turns      wgsl_loops.turns
     """
 
     text: str
@@ -67,6 +68,7 @@ class Shader(NamedTuple):
     units: int
     grid: tuple[tuple[tuple[Int, ...], int], ...]
     scratch: tuple[tuple[Int, int], ...] = ()
+    turns: tuple[tuple[Int, int, int], ...] = ()
 
     def groups(self, params: Sequence[int]) -> int:
         """The number of workgroups, for these launch parameters; 0 means nothing is to be done."""
@@ -79,6 +81,10 @@ class Shader(NamedTuple):
         """Bytes of scratch for all workgroups together."""
         words = sum(_number(extent, params) * count for extent, count in self.scratch)
         return 4 * words * self.groups(params)
+
+    def rounds(self, params: Sequence[int]) -> int:
+        """How often loops go round in an invocation, at most."""
+        return sum(-(-_number(extent, params) // per) * times for extent, per, times in self.turns)
 
 
 def _number(value: Int, params: Sequence[int]) -> int:
@@ -122,9 +128,11 @@ def _scans(kernel: Kernel) -> bool:
     return any(i.op == "scan" for stage in kernel.stages for i in stage.body)
 
 
-def beyond(kernel: Value, shader: Shader, params: Sequence[int], side: int) -> str:
-    """What of this work u32 indices, or `side` workgroups in a dimension, do not reach; or "". All
-    else that a shader computes may wrap: addresses are right modulo 2**32.
+def beyond(
+    kernel: Value, shader: Shader, params: Sequence[int], side: int, features: Features
+) -> str:
+    """What of this work u32 indices, `side` workgroups in a dimension, or a device's loops do not
+    reach; or "". All else that a shader computes may wrap: addresses are right modulo 2**32.
     """
     axes = list(kernel.outer)
     if not isinstance(kernel, Kernel):
@@ -141,6 +149,8 @@ def beyond(kernel: Value, shader: Shader, params: Sequence[int], side: int) -> s
         return f"a kernel that keeps {shader.scratch_bytes(params)} bytes; at most {4 << 32} are reached"
     if groups > side * side:
         return f"work of {groups} workgroups; this adapter takes {side} x {side}"
+    if not features.endless and shader.rounds(params) > wgsl_loops.MOST:
+        return f"{shader.rounds(params)} rounds of loops; this adapter ends them after 65535"
     return ""
 
 
@@ -175,7 +185,8 @@ def emit(
     else:
         walk = Folds(kernel, features, min(lanes, most), min(tiling.rows, most), quads, room)
     walk.divide(parts)
-    return Shader(walk.text(), *walk.launch())
+    text = walk.text()
+    return Shader(text, *walk.launch())._replace(turns=wgsl_loops.turns(walk, text))
 
 
 def probe(features: Features) -> Shader:

@@ -1,5 +1,5 @@
-"""What WGSL leaves to the device, found out by one small shader: whether fma() rounds once, and
-whether subgroups are runs of neighbouring invocations.
+"""What WGSL leaves to the device, found out by one small shader: whether fma() rounds once, whether
+subgroups are runs of neighbouring invocations, and whether a long loop comes to its end.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from charl.codegen.wgsl_values import Features
 
-START = struct.pack("<2f3I", 2.0**-13, 2.0**-27, 0, 0, 0)  # what a0 holds before
+START = struct.pack("<2f4I", 2.0**-13, 2.0**-27, 0, 0, 0, 0)  # what a0 holds before
 INVOCATIONS = 64
 
 # (1 + t)(1 - t) - 1 is -t * t if it is rounded once, else 0.
@@ -21,11 +21,17 @@ _LINE = """  let from_first = subgroupShuffle(lane, 0u) + within;
   if (within != lane % size || from_first != lane || neighbour != (lane ^ 1u)) {
     atomicAdd(&a0[4], 1u);
   }"""
+ROUNDS, FACTOR, ADDEND = 70_000, 1664525, 1013904223
+_LOOP = f"""    var n = 0u;
+    for (var i = 0u; i < {ROUNDS}u; i += 1u) {{ n = n * {FACTOR}u + {ADDEND}u; }}
+    atomicStore(&a0[5], n);"""
+# the sum of ADDEND * FACTOR**i over i < ROUNDS, modulo 2**32
+_END = (pow(FACTOR, ROUNDS, (FACTOR - 1) << 32) - 1) // (FACTOR - 1) * ADDEND % (1 << 32)
 
 
 def text(features: Features) -> str:
-    """The shader: of a0, five words, 0 and 1 are as in START; 2 and 3 tell whether fma of f32 and of
-    f64 rounds once; 4 counts the invocations that are not in line.
+    """The shader: of a0, six words, 0 and 1 are as in START; 2 and 3 tell whether fma of f32 and of
+    f64 rounds once; 4 counts the invocations that are not in line; 5 is what a long loop makes.
     """
     fma = [_FMA.format(k=0, to=2, t="x", type="f32", one="1.0f", bits="u32", zero="0u")]
     if features.f64 and features.i64:
@@ -44,6 +50,7 @@ def text(features: Features) -> str:
         "  let lane = lid.x;",
         "  if (lane == params[1]) {",
         *fma,
+        _LOOP,
         "  }",
         *([_LINE] if features.subgroup else []),
         "}",
@@ -53,6 +60,7 @@ def text(features: Features) -> str:
 
 
 def probed(features: Features, words: Sequence[int]) -> Features:
-    """The Features of a device whose probe left these five words in a0."""
+    """The Features of a device whose probe left these six words in a0."""
     fused = bool(words[2]) and (bool(words[3]) or not (features.f64 and features.i64))
-    return features._replace(fused=fused, subgroup=features.subgroup and words[4] == 0)
+    in_line = features.subgroup and words[4] == 0
+    return features._replace(fused=fused, subgroup=in_line, endless=words[5] == _END)

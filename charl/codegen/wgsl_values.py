@@ -30,6 +30,7 @@ class Features(NamedTuple):
     workgroup_memory: int = 16384
     part: int = 1 << 27  # bytes of a buffer that one binding reaches, a power of two
     fused: bool = False  # fma() rounds once, which WGSL does not promise
+    endless: bool = True  # loops go round as often as they are told to
 
 
 class Tiling(NamedTuple):

@@ -60,7 +60,8 @@ cdef object _refusal(Plan plan, Py_ssize_t k, object program, object device):
             return codegen.wgsl.Unsupported("", f"an array of {count} elements; at most {1 << 32} are reached")
     if program.refusal is not None:
         return program.refusal
-    what = codegen.wgsl.beyond(kernel, program.shader, _params(plan, k), device.side)
+    features = shaders.features(device)
+    what = codegen.wgsl.beyond(kernel, program.shader, _params(plan, k), device.side, features)
     return codegen.wgsl.Unsupported("", what) if what else None
 
 

@@ -55,11 +55,11 @@ def _probe(device, claimed):
         pipeline = device.pipeline(codegen.wgsl.probe(claimed).text)
     except InternalError:  # a driver that does not even take this
         return claimed._replace(subgroup=False)
-    params, words = device.allocate(8), device.allocate(20)
+    params, words = device.allocate(8), device.allocate(24)
     device.upload(params, (1).to_bytes(8, "little"))
     device.upload(words, codegen.wgsl_probe.START)
     device.submit([runtime.device.Dispatch(pipeline, (params, words), 1)])
-    got = bytearray(20)
+    got = bytearray(24)
     device.read(words, got)
     device.counters.update(counters)
     return codegen.wgsl_probe.probed(claimed, memoryview(got).cast("I").tolist())

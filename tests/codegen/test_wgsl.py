@@ -424,7 +424,12 @@ def test_the_probe(mask):
     found = wgsl_probe.probed(have, got.tolist())
     assert found.subgroup == have.subgroup
     assert found.fused == bool(got[2] and (got[3] or not (have.f64 and have.i64)))
-    assert not wgsl_probe.probed(have, [0, 0, 1, 1, 3]).subgroup
+    assert not wgsl_probe.probed(have, [0, 0, 1, 1, 3, 0]).subgroup
+    n = 0
+    for _ in range(wgsl_probe.ROUNDS):
+        n = (n * wgsl_probe.FACTOR + wgsl_probe.ADDEND) & 0xFFFFFFFF
+    assert wgsl_probe.probed(have, [0, 0, 1, 1, 0, n]).endless
+    assert not wgsl_probe.probed(have, [0, 0, 1, 1, 0, n - 1]).endless
 
 
 def test_too_many_buffers():
