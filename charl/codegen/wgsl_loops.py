@@ -11,6 +11,7 @@ from charl.codegen.wgsl_elements import Elements
 from charl.codegen.wgsl_library import LIBRARY
 from charl.codegen.wgsl_matmul import UNROLLED, Product
 from charl.codegen.wgsl_rows import Folds
+from charl.codegen.wgsl_walks import UNROLLED as CHAINED
 from charl.codegen.wgsl_walks import Rows
 from charl.core.dtypes import BY_SHORT
 from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK, STEPS, Int
@@ -50,6 +51,7 @@ def turns(walk: Any, text: str) -> Turns:
         times = 1 + each * (4 if isinstance(walk, Folds) else 1)
         for instr in scans if isinstance(walk, Rows) else ():
             real = instr.attr == "mul" and BY_SHORT[instr.dtype].kind == "f"
-            times += ENTERED + (walk.workgroup if real else walk.workgroup.bit_length())
+            size = walk.workgroup
+            times += ENTERED + (size // CHAINED if real else size.bit_length())
         result += [(extent, per, times), (extent, per * STEPS, ENTERED)]
     return tuple(result)

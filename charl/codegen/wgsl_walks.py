@@ -7,6 +7,8 @@ from charl.codegen.wgsl_values import Features
 from charl.core.dtypes import BY_SHORT
 from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK, STEPS, Int, Kernel, Stage
 
+UNROLLED = 4  # of a loop whose rounds depend on each other
+
 
 def entry(workgroup: int, lane: str = "lane", subgroups: bool = False) -> list[str]:
     """The head of main: `group` is the workgroup's number, `lane` the invocation's within it; with
@@ -273,10 +275,11 @@ class Rows(Walk):
         self.put("workgroupBarrier();")
         if kind == "mul" and BY_SHORT[dtype].kind == "f":
             self.open("if (lane == 0u)")
-            self.open(f"for (var k = 0u; k < {self.workgroup}u; k += 1u)")
-            both = self.values.fold(kind, dtype, f"t{number}", [f"{cells}[k]"])
-            self.put(f"t{number} = {both};")
-            self.put(f"{cells}[k] = t{number};")
+            self.open(f"for (var k = 0u; k < {self.workgroup}u; k += {UNROLLED}u)")
+            for u in range(UNROLLED):
+                both = self.values.fold(kind, dtype, f"t{number}", [f"{cells}[k + {u}u]"])
+                self.put(f"t{number} = {both};")
+                self.put(f"{cells}[k + {u}u] = t{number};")
             self.close()
             self.close()
             self.put("workgroupBarrier();")
