@@ -177,6 +177,16 @@ def test_cumulative_products_keep_the_strict_order(size):
     same(ch.cumulative_prod(put(a)), np.cumprod(a))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_what_is_not_finite_is_not_its_own_opposite(dtype):
+    a = np.array([1, np.nan, np.inf, -np.inf, 0.0, -0.0], dtype)
+    x = put(a)
+    with np.errstate(all="ignore"):
+        same(x - x, a - a)
+        same(x != x, a != a)  # noqa: PLR0124
+        same(ch.remainder(x, x), np.remainder(a, a))
+
+
 def test_loops_that_an_adapter_ends_early_are_refused():
     """Mesa's llvmpipe leaves a shader's loops after 65,535 rounds, without a word."""
     a = 1 + floats(70_000, 3) / 10_000

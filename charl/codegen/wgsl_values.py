@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from charl.codegen.text import half_bits
@@ -339,7 +340,16 @@ class Values:
         if len(body.code) == 1 and body.code[0].op not in ("const", "lut", "rare", "fma"):
             prim = body.code[0]
             return self._prim(prim, [args[a] for a in prim.args], [dtypes[a] for a in prim.args])
-        return f"{self.function(body)}({', '.join(args)})"
+        return f"{self.function(body)}({', '.join(self._apart(dtypes, args))})"
+
+    def _apart(self, dtypes: Sequence[str], args: list[str]) -> list[str]:
+        """Operands of which no two floats are seen to be one: x - x is not 0 for what is not finite."""
+        hidden = []
+        for k, (dtype, text) in enumerate(zip(dtypes, args)):
+            if KIND[dtype] == "f" and text in args[:k]:
+                text = f"({text} ^ params[1])" if dtype in HALVES else f"guard_{dtype}({text})"
+            hidden.append(text)
+        return hidden
 
     def fold(self, kind: str, dtype: str, total: str, args: list[str]) -> str:
         """total <- op(total, value), for a reduction or scan of this kind."""
