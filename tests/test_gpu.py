@@ -187,6 +187,16 @@ def test_what_is_not_finite_is_not_its_own_opposite(dtype):
         same(ch.remainder(x, x), np.remainder(a, a))
 
 
+@pytest.mark.parametrize("name", ["sinh", "exp", "cosh", "tanh"])
+def test_scans_of_what_is_computed_once_a_row(name):
+    a = floats(3)
+    for k in range(3):
+        row = getattr(ch, name)(put(a[k : k + 1]))
+        want = np.cumsum(np.full(40, getattr(np, name)(a[k])))
+        close(ch.cumulative_sum(ch.broadcast_to(row, (40,))), want, 1e-5, 1e-5)
+        close(ch.cumulative_sum(put(np.ones(40, np.float32)) * row), want, 1e-5, 1e-5)
+
+
 def test_loops_that_an_adapter_ends_early_are_refused():
     """Mesa's llvmpipe leaves a shader's loops after 65,535 rounds, without a word."""
     a = 1 + floats(70_000, 3) / 10_000
