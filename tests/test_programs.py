@@ -139,18 +139,42 @@ def check(step, before, want, got):
         assert oracle.same(got, want), (got, want)
 
 
+class Interpreted(World):
+    """The same program on the cpu, beside one that runs on a GPU."""
+
+    def __init__(self):
+        super().__init__(ch)
+
+    def run(self, step):
+        with ch.config(default_device="cpu"):
+            return super().run(step)
+
+    def take(self, k, value):
+        """Variable k becomes the GPU's value, in the GPU's dtype."""
+        if self.value(k).dtype == value.dtype:
+            self.vars[k][...] = ch.asarray(value, device="cpu")
+        else:
+            self.vars[k] = ch.asarray(value, device="cpu")
+
+
 def run_checked(program):
     """Run A. Returns the final world."""
     theirs, ours = World(np), World(ch)
+    also = Interpreted() if device.GPU else None
     for step in program:
         note(f"step {step}")
         before = {k: v.copy() for k, v in theirs.vars.items()}
         made = theirs.run(step)
         assert ours.run(step) == made
+        if also:
+            also.run(step)
         for k in made:
             got = ours.value(k)
             check(step, before, theirs.value(k), got)
             theirs.vars[k][...] = got
+            if also:
+                check(step, before, also.value(k).astype(got.dtype), got)
+                also.take(k, got)
     compare(ours, theirs.vars, theirs.exports)
     return ours
 
