@@ -197,6 +197,28 @@ def test_scans_of_what_is_computed_once_a_row(name):
         close(ch.cumulative_sum(put(np.ones(40, np.float32)) * row), want, 1e-5, 1e-5)
 
 
+@pytest.mark.parametrize("shape", [(63,), (5, 63), (3, 500)])
+@pytest.mark.parametrize("name", ["sum", "mean", "var", "prod"])
+def test_sums_beside_a_scan_have_the_bits_of_sums_alone(name, shape):
+    fold = getattr(ch, name)
+
+    def run():
+        x = put(floats(*shape))
+        y = ch.cumulative_prod(1 + x / 64, axis=-1)
+        total = fold(x, axis=-1, keepdims=True)
+        z = ch.cumulative_sum(x - total, axis=-1)
+        values = y, fold(y, axis=-1), z
+        ch.eval(*values)
+        return [v.numpy() for v in values]
+
+    state = RNG.bit_generator.state
+    together = run()
+    RNG.bit_generator.state = state
+    with ch.config(eager=True):
+        for got, want in zip(together, run(), strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
 def test_loops_that_an_adapter_ends_early_are_refused():
     """Mesa's llvmpipe leaves a shader's loops after 65,535 rounds, without a word."""
     a = 1 + floats(70_000, 3) / 10_000

@@ -4,8 +4,8 @@ Stored are: what was asked for; what an earlier plan computed without storing; s
 blocked reductions; reductions, contractions and gathers that a live Tensor holds; and all that
 lowering finds it cannot do without (MustStore). Everything else is computed where it is used. Each
 stored vertex is a root; roots over one iteration space that share inputs go into one kernel. On a
-device that binds few buffers, more is stored until each kernel fits. No choice made here changes a
-value.
+device that binds few buffers (a GPU), more is stored until each kernel fits, and float sums are kept
+out of kernels with scans. No choice made here changes a value.
 """
 
 from __future__ import annotations
@@ -135,6 +135,9 @@ def _partition(graph: Graph, stored: set[int], buffers: int) -> list[Lowered]:
             ) from None
         if width(single) > buffers:
             _cut_wide(graph, stored, single, buffers)
+        if buffers < ANY:
+            for at in _sums_beside_a_scan(graph, single):
+                raise MustStore(at)
         before = max((home[a] for a in single.args if a in home), default=-1)
         at = _join(graph, stored, groups, single, before, buffers)
         if at < 0:
@@ -162,6 +165,16 @@ def _cut_wide(graph: Graph, stored: set[int], group: Lowered, buffers: int) -> N
             ranks.append((over > 0, abs(over), at))
     if ranks:
         raise MustStore(min(ranks)[2])
+
+
+def _sums_beside_a_scan(graph: Graph, group: Lowered) -> list[int]:
+    """Float sums and products in a kernel with a scan: a GPU walks its rows in an order that others
+    have not.
+    """
+    if all(instr.op != "scan" for instr in instructions(group.kernel)):
+        return []
+    folds = [at for at in group.demanded if graph[at].op == "reduce" and graph[at].dtype[0] in "fb"]
+    return [at for at in folds if graph[at].attrs[0] in ("add", "mul", "dot")]  # type: ignore[index]
 
 
 def _nothing(graph: Graph, root: int) -> bool:
@@ -199,6 +212,8 @@ def _join(
         try:
             merged = lower(graph, stored, sorted([*group.roots, root]))
         except (MustStore, Incompatible, NotAffine):
+            continue
+        if buffers < ANY and _sums_beside_a_scan(graph, merged):
             continue
         fits = len(merged.args) <= MAX_ARGS and width(merged) <= buffers
         if fits and len(instructions(merged.kernel)) <= MAX_OPS + MAX_ARGS:
