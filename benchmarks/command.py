@@ -10,7 +10,7 @@ from pathlib import Path
 
 import benchmarks.families
 import benchmarks.workloads  # noqa: F401  (both declare workloads)
-from benchmarks import acceptance, floor, gpu, peers, report
+from benchmarks import acceptance, floor, gpu, peers, pictures, report
 from benchmarks.runner import QUICK, Effort, Result, measure
 from benchmarks.workload import WORKLOADS, Workload
 from charl.core.errors import BackendUnavailable
@@ -162,6 +162,6 @@ def finish(
         file.write_text(report.to_json(results, limit))
         print(f"wrote {file}")
     if given.plot:
-        for file in report.plot(results, limit, RESULTS):
+        for file in pictures.draw(results, limit, RESULTS):
             print(f"wrote {file}")
     return 1 if any(result.fault for result in results) else 0

@@ -1,4 +1,4 @@
-"""Results as a table, as JSON and as pictures."""
+"""Results as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from benchmarks.floor import Floor, Peak
 from benchmarks.peers import versions
 from benchmarks.runner import Result
 from benchmarks.workload import WORKLOADS
-
-COLOURS = {"charl": "#c1440e", "charl-interp": "#e0a458", "numpy": "#4d6fae"}
 
 
 def duration(seconds: float) -> str:
@@ -123,34 +121,3 @@ def to_json(results: Sequence[Result], floor: Floor | Peak) -> str:
     return (
         json.dumps({"machine": machine(), "floor": asdict(floor), "results": rows}, indent=1) + "\n"
     )
-
-
-def plot(results: Sequence[Result], floor: Floor | Peak, folder: Path) -> list[Path]:
-    """One PNG a workload: time over size, with the floor. Raises ImportError where matplotlib is
-    missing.
-    """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for work in dict.fromkeys(result.workload for result in results):
-        figure, axes = plt.subplots(figsize=(7, 4.4), layout="constrained")
-        mine = [result for result in results if result.workload == work and result.seconds]
-        for peer in dict.fromkeys(result.peer for result in mine):
-            points = sorted((r.size, r.median) for r in mine if r.peer == peer)
-            axes.loglog(
-                *zip(*points, strict=True), "o-", label=peer, color=COLOURS.get(peer), lw=1.6, ms=4
-            )
-        sizes = sorted({result.size for result in mine})
-        least = [floor.seconds(WORKLOADS[work].nbytes(n), WORKLOADS[work].flops(n)) for n in sizes]
-        axes.loglog(sizes, least, "--", color="grey", lw=1, label="limit of memory or arithmetic")
-        axes.set(title=f"{work}: {WORKLOADS[work].doc}", xlabel="size", ylabel="seconds, median")
-        axes.grid(True, which="major", alpha=0.3)
-        axes.legend(frameon=False, fontsize=9)
-        written.append(folder / f"{work}.png")
-        figure.savefig(written[-1], dpi=130)
-        plt.close(figure)
-    return written
