@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from charl.codegen.host import Host
 from charl.codegen.memory import Memory
-from charl.codegen.text import MEMORY, Code, Module
+from charl.codegen.text import Code, Module
 from charl.core.dtypes import BY_SHORT
 from charl.schedule.kernel import COLUMNS, Access, Int, Kernel, P
 
@@ -162,9 +162,7 @@ class Frame:
         return total
 
     def shift(self, code: Code, dtype: str, pointer: str, elements: str) -> str:
-        if elements == "0":
-            return pointer
-        return code.op(f"getelementptr {MEMORY[dtype]}, ptr {pointer}, i64 {elements}")
+        return self.ops.shift(code, dtype, pointer, elements)
 
     def base(self, at: Region, access: Access) -> str:
         """The access's address at inner index 0, ahead of the loop."""

@@ -10,6 +10,8 @@ from charl.codegen.text import MEMORY, Code, iota, suffix, vector
 from charl.codegen.vector import Arithmetic
 from charl.core.dtypes import BY_SHORT
 
+NEAR = (2, 3, 4)  # strides of which whole vectors are read, by loads and shuffles
+
 
 class Memory(Arithmetic):
     """Arithmetic, and memory. `mask` is a vector of i1, or None for all lanes."""
@@ -44,13 +46,17 @@ class Memory(Arithmetic):
         self, code: Code, dtype: str, pointer: str, offsets: str, width: int, mask: str | None
     ) -> str:
         """Elements at pointer + offsets (i64 elements); masked lanes read nothing and give 0."""
+        value = self._gathered(code, dtype, pointer, offsets, width, mask)
+        return self._from_memory(code, dtype, value, width)
+
+    def _gathered(self, code, dtype, pointer, offsets, width, mask):
         element, size = MEMORY[dtype], BY_SHORT[dtype].itemsize
         full, lanes = vector(element, width), vector("i1", width)
         if mask is None or self.host.native_gather(size):
             where = code.op(
                 f"getelementptr {element}, ptr {pointer}, {vector('i64', width)} {offsets}"
             )
-            value = code.call(
+            return code.call(
                 f"llvm.masked.gather.{suffix(element, width)}.v{width}p0",
                 full,
                 (vector("ptr", width), where),
@@ -58,9 +64,57 @@ class Memory(Arithmetic):
                 (lanes, mask or "splat (i1 true)"),
                 (full, "zeroinitializer"),
             )
-        else:
-            value = self._gather_lanes(code, dtype, pointer, offsets, width, mask)
+        return self._gather_lanes(code, dtype, pointer, offsets, width, mask)
+
+    def apart(
+        self, code: Code, dtype: str, pointer: str, stride: str, offsets: str, width: int
+    ) -> str:
+        """Elements `stride` apart (an i64). Where that is one of NEAR, whole vectors are read and
+        shuffled: a gather takes three times as long.
+        """
+        full = vector(MEMORY[dtype], width)
+        done, ways = code.module.name("read"), []
+        for near in NEAR:
+            then, other = code.module.name("near"), code.module.name("far")
+            code.branch(code.op(f"icmp eq i64 {stride}, {near}"), then, other)
+            code.begin(then)
+            ways.append((self._near(code, dtype, pointer, near, width), code.label))
+            code.do(f"br label %{done}")
+            code.begin(other)
+        ways.append((self._gathered(code, dtype, pointer, offsets, width, None), code.label))
+        code.do(f"br label %{done}")
+        code.begin(done)
+        value = code.op(f"phi {full} " + ", ".join(f"[{v}, %{label}]" for v, label in ways))
         return self._from_memory(code, dtype, value, width)
+
+    def _near(self, code: Code, dtype: str, pointer: str, stride: int, width: int) -> str:
+        """Elements 2, 3, ... apart, as many as a register has at a time. A group's last vector ends
+        with the last element wanted: what lies behind it may be nobody's.
+        """
+        element, size = MEMORY[dtype], BY_SHORT[dtype].itemsize
+        lanes = min(width, self.host.vector_bytes // size)
+        part = vector(element, lanes)
+        groups = []
+        for first in range(0, width * stride, lanes * stride):
+            place: dict[int, int] = {}  # of the lanes that are read: where they are
+            made = "poison"
+            last = stride * (lanes - 1) + 1 - lanes
+            for start in sorted({min(k * lanes, last) for k in range(stride)}):
+                at = self.shift(code, dtype, pointer, str(first + start))
+                value = code.op(f"load {part}, ptr {at}, align {size}")
+                inside = {n: n * stride - start for n in range(lanes) if n not in place}
+                inside = {n: lanes + at for n, at in inside.items() if at < lanes}
+                order = {**dict.fromkeys(range(lanes), 0), **place, **inside}
+                made = code.shuffle(part, made, value, order.values())
+                place = {n: n for n in (*place, *inside)}
+            groups.append(made)
+        return code.joined(element, lanes, groups)
+
+    def shift(self, code: Code, dtype: str, pointer: str, elements: str) -> str:
+        """The address so many elements on."""
+        if elements == "0":
+            return pointer
+        return code.op(f"getelementptr {MEMORY[dtype]}, ptr {pointer}, i64 {elements}")
 
     def store_one(self, code: Code, dtype: str, value: str, pointer: str) -> None:
         """A scalar."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from charl.core.dtypes import BY_SHORT
 
@@ -158,10 +158,19 @@ class Code:
         self.do(text)
         return ""
 
-    def shuffle(self, full: str, a: str, b: str, lanes: Sequence[int]) -> str:
+    def shuffle(self, full: str, a: str, b: str, lanes: Collection[int]) -> str:
         """These lanes of the vectors a and b, of type `full`; b's are numbered after a's."""
         order = ", ".join(f"i32 {k}" for k in lanes)
         return self.op(f"shufflevector {full} {a}, {full} {b}, <{len(lanes)} x i32> <{order}>")
+
+    def joined(self, element: str, lanes: int, parts: list[str]) -> str:
+        """A power of two of vectors of `lanes` lanes, one after the other, as one."""
+        while len(parts) > 1:
+            part, lanes = vector(element, lanes), 2 * lanes
+            parts = [
+                self.shuffle(part, a, b, range(lanes)) for a, b in zip(parts[::2], parts[1::2])
+            ]
+        return parts[0]
 
     def loop(self, start: str, stop: str, step: int, body) -> None:
         """`body(code, i)` for i64 i = start, start + step, ... below stop."""

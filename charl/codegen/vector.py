@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
+from charl.codegen.quotient import Whole, divided
 from charl.codegen.text import (
     REGISTER,
     Code,
@@ -184,6 +185,11 @@ class Arithmetic:
             raise InternalError(f"llvm: primitive {op} has no form for {of}")
         element = REGISTER[of]
         full = vector(element, width)
+        if op in ("idiv", "irem") and width > 1:
+            quotient = divided(code, Whole(BY_SHORT[of].itemsize, kind == "i", width), *args)
+            if op == "idiv":
+                return quotient
+            return code.op(f"sub {full} {args[0]}, {code.op(f'mul {full} {quotient}, {args[1]}')}")
         text = row.llvm[kind].format(*args, T=full, B=vector("i1", width), S=suffix(element, width))
         called = intrinsic_of(text)
         if called:
