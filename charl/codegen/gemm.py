@@ -10,10 +10,11 @@ A launch's units are walked in runs: i tiles of one j tile, as one stretch of ro
           micro-kernel: mr x nr sums in registers       -> stored, or added to those before
         after the last block of k: the epilogue over these rows
 
+Few rows read a row-major rhs where it lies, few columns the lhs; so small products pack nothing.
 The sums lie in the output itself where the epilogue has a store of the product's dtype, contiguous
-along j, into a buffer that nothing else reads or writes; in scratch otherwise. At the edges a
-micro-kernel of half the rows or of one vector writes to a spare tile, whose valid part is taken.
-None of this changes a bit: an element's value depends on k and KC alone.
+along j, into a buffer that nothing else reads or writes; in scratch otherwise. At the edges there
+are micro-kernels that mask columns and leave rows out, of half the rows or of one vector. None of
+this changes a bit: an element's value depends on k and KC alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from typing import NamedTuple
 from charl.codegen.body import Body, Operand, Region
 from charl.codegen.host import Host
 from charl.codegen.micro import (
-    MERGE,
     MICRO,
     OVERRUN,
     PACK,
@@ -49,9 +49,9 @@ from charl.schedule.kernel import (
 )
 
 DIRECT_ROWS = 96  # fewer rows than this read a row-major rhs unpacked: 1.1 to 2 times as fast
-SPARE = 4096  # elements of scratch between the packed panels and the sums
-TILE = {"rhs": 0, "lhs": KC * TILE_J, "spare": KC * (TILE_J + PACK_I) + OVERRUN,
-        "sums": KC * (TILE_J + PACK_I) + SPARE}  # fmt: skip  # where things lie in scratch
+DIRECT_PANELS = 4  # at most so many panels of rhs read lhs where it lies
+# where things lie in scratch
+TILE = {"rhs": 0, "lhs": KC * TILE_J, "sums": KC * (TILE_J + PACK_I) + OVERRUN}
 
 
 class Run(NamedTuple):
@@ -63,7 +63,8 @@ class Run(NamedTuple):
     j0: str
     j1: str
     columns: str
-    unpacked: str  # so many of the columns, in whole panels of rhs, are read where they lie
+    direct: str  # whether lhs is read where it lies,
+    unpacked: str  # and so many of the columns of rhs
     lhs: str  # address at row 0
     rhs: str  # at column j0
     home: str | None  # of the sums at row 0, column j0
@@ -88,19 +89,19 @@ class Gemm(Body):
         self.functions = Functions(self.module, self.ops, contract.dtype, self.tile)
         self.at = self.functions.at
         self.home = home_of(contract)
+        self.native = host.native_mask(self.functions.size)
         # a number of rows that are packed at once
         self.step = PACK_I // self.tile.mr * self.tile.mr
 
     def text(self) -> str:
         mr, nv, _ = self.tile
         (li, _, lk), (_, rj, rk) = self.contract.lhs.strides[-3:], self.contract.rhs.strides[-3:]
+        self.functions.micro()
         for rows in (mr, mr // 2):
             for vectors in (nv, 1):
-                self.functions.micro(rows, vectors)
+                self.functions.edge(rows, vectors)
         self.functions.pack("@pack_lhs", mr, li, lk)
         self.functions.pack("@pack_rhs", self.tile.nr, rj, rk)
-        if self.home:
-            self.functions.merge()
         code = Code(self.module, "start")
         code.when(code.op("icmp slt i64 %begin, %end"), self._runs)
         code.do("ret i32 0")
@@ -134,21 +135,30 @@ class Gemm(Body):
             panel = code.op(f"udiv i64 {mul(code, tile, panels[axis])}, {tiles[axis]}")
             return least(code, mul(code, panel, str(axes[axis][2])), extents[axis])
 
-        def column(code: Code, number: str) -> None:
-            """What lies in [begin, end) of a j tile; these are counted through the batch."""
+        def part(code: Code, number: str) -> tuple[str, ...]:
+            """The item, and the bounds of its rows and columns, in [begin, end) of a j tile."""
             before = mul(code, number, tiles[0])
             first = sub(code, "%begin", before)
             first = code.call("llvm.smax.i64", "i64", ("i64", first), ("i64", "0"))
             stop = least(code, sub(code, "%end", before), tiles[0])
             item, tile = (code.op(f"{op} i64 {number}, {tiles[1]}") for op in ("udiv", "urem"))
-            outer: list[str] = []
-            for axis in reversed(self.contract.outer):
-                extent = self.int(axis.extent)
-                outer.insert(0, code.op(f"urem i64 {item}, {extent}"))
-                item = code.op(f"udiv i64 {item}, {extent}")
             rows = [edge(code, 0, i) for i in (first, stop)]
-            columns = [edge(code, 1, j) for j in (tile, add(code, tile, "1"))]
-            self._run(code, outer, *rows, *columns)
+            return item, *rows, *(edge(code, 1, j) for j in (tile, add(code, tile, "1")))
+
+        single = code.op(f"icmp eq i64 {mul(code, *tiles)}, 1")
+
+        def column(code: Code, number: str) -> None:
+            """A j tile; these are counted through the batch. Small items are one tile each, which
+            takes no division.
+            """
+            whole = (number, "0", extents[0], "0", extents[1])
+            item, *bounds = code.either("i64", single, whole, lambda c: part(c, number))
+            outer: list[str] = []
+            for k, axis in reversed(list(enumerate(self.contract.outer))):
+                extent = self.int(axis.extent)
+                outer.insert(0, code.op(f"urem i64 {item}, {extent}") if k else item)
+                item = code.op(f"udiv i64 {item}, {extent}") if k else item
+            self._run(code, outer, *bounds)
 
         first = code.op(f"udiv i64 %begin, {tiles[0]}")
         last = code.op(f"udiv i64 {sub(code, '%end', '1')}, {tiles[0]}")
@@ -160,17 +170,20 @@ class Gemm(Body):
         return self.at(code, self.buffer(access.arg), index)
 
     def _run(self, code: Code, outer: list[str], i0: str, i1: str, j0: str, j1: str) -> None:
-        contract, nr = self.contract, str(self.tile.nr)
+        contract = self.contract
         columns, unpacked = sub(code, j1, j0), "0"
+        direct = code.op(f"icmp sle i64 {columns}, {DIRECT_PANELS * self.tile.nr}")
         rj = self.int(contract.rhs.strides[-2])
         if rj == "1":
             few = code.op(f"icmp slt i64 {sub(code, i1, i0)}, {DIRECT_ROWS}")
-            whole = mul(code, code.op(f"udiv i64 {columns}, {nr}"), nr)
-            unpacked = code.op(f"select i1 {few}, i64 {whole}, i64 0")
+            there = columns
+            if not self.native:  # an edge reads whole vectors
+                there = code.op(f"and i64 {columns}, {-self.tile.nr}")
+            unpacked = code.op(f"select i1 {few}, i64 {there}, i64 0")
         lhs, rhs = (self._place(code, access, outer) for access in (contract.lhs, contract.rhs))
         rhs = self.at(code, rhs, mul(code, j0, rj))
         home = self.at(code, self._place(code, self.home, outer), j0) if self.home else None
-        this = Run(outer, i0, i1, j0, j1, columns, unpacked, lhs, rhs, home)
+        this = Run(outer, i0, i1, j0, j1, columns, direct, unpacked, lhs, rhs, home)
         if home:
             self._products(code, this, i0, i1)
             return
@@ -192,16 +205,24 @@ class Gemm(Body):
             source = self.at(code, rhs, mul(code, this.unpacked, rj))
             packed = self.at(code, self.scratch("rhs"), mul(code, this.unpacked, depth))
             count = sub(code, this.columns, this.unpacked)
-            run(code, "@pack_rhs", PACK, packed, source, rj, rk, count, depth)
+            code.when(code.op(f"icmp ne i64 {count}, 0"), lambda c: (
+                run(c, "@pack_rhs", PACK, packed, source, rj, rk, count, depth)))  # fmt: skip
             more = code.op(f"icmp ne i64 {p}, 0")
             last = code.op(f"icmp eq i64 {add(code, p, depth)}, {extent}")
 
             def rows(code: Code, i: str) -> None:
                 lhs = self.at(code, this.lhs, add(code, mul(code, i, li), mul(code, p, lk)))
                 count = least(code, sub(code, i1, i), str(self.step))
-                run(code, "@pack_lhs", PACK, self.scratch("lhs"), lhs, li, lk, count, depth)
+                room = self.scratch("lhs")
+                code.when(code.op(f"xor i1 {this.direct}, true"), lambda c: (
+                    run(c, "@pack_lhs", PACK, room, lhs, li, lk, count, depth)))  # fmt: skip
+                places = zip((lhs, li, lk), (room, "1", str(self.tile.mr)), ("ptr", "i64", "i64"))
+                left = [
+                    code.op(f"select i1 {this.direct}, {kind} {here}, {kind} {packed}")
+                    for here, packed, kind in places
+                ]
                 sums = self._sums(code, this, i)
-                self._panels(code, this, rhs, sums, count, depth, more)
+                self._panels(code, this, left, rhs, sums, count, depth, more)
                 if not self._is_plain():
                     code.when(last, lambda c: self._epilogue(c, this, sums, i, count))
 
@@ -216,10 +237,14 @@ class Gemm(Body):
         stride = self.int(self.home.strides[-2])
         return self.at(code, this.home, mul(code, row, stride)), stride
 
-    def _panels(self, code: Code, this: Run, rhs: str, sums, count, depth, more) -> None:
-        """The packed rows, `count` of them, against all columns of the run."""
+    def _panels(self, code: Code, this: Run, lhs, rhs: str, sums, count, depth, more) -> None:
+        """The rows of lhs (address, step from row to row, step along k), `count` of them, against all
+        columns of the run.
+        """
         mr, nv, lanes = self.tile
-        nr, (c0, ldc) = str(self.tile.nr), sums
+        nr, (c0, ldc), (a0, sr, sk) = str(self.tile.nr), sums, lhs
+        # packed rows follow each other in panels
+        row = code.op(f"select i1 {this.direct}, i64 {sr}, i64 {depth}")
 
         def panel(code: Code, j: str) -> None:
             wide = least(code, sub(code, this.columns, j), nr)
@@ -231,27 +256,24 @@ class Gemm(Body):
                 ldb = code.op(f"select i1 {there}, i64 {rk}, i64 {nr}")
             narrow = code.op(f"icmp sle i64 {wide}, {lanes}")
             whole, half = (
-                code.op(f"select i1 {narrow}, ptr @micro_{r}_1, ptr @micro_{r}_{nv}")
+                code.op(f"select i1 {narrow}, ptr @edge_{r}_1, ptr @edge_{r}_{nv}")
                 for r in (mr, mr // 2)
             )
+            inner = code.op(f"icmp eq i64 {wide}, {nr}")
+            inner = code.op(f"select i1 {this.direct}, i1 false, i1 {inner}")
+            most = code.op(f"select i1 {inner}, ptr @micro, ptr {whole}")
 
             def tile(code: Code, i: str) -> None:
                 high = least(code, sub(code, count, i), str(mr))
-                low = code.op(f"icmp sle i64 {high}, {mr // 2}")
-                micro = code.op(f"select i1 {low}, ptr {half}, ptr {whole}")
-                a = self.at(code, self.scratch("lhs"), mul(code, i, depth))
+                full, low = (
+                    code.op(f"icmp {test} i64 {high}, {rows}")
+                    for test, rows in (("eq", mr), ("sle", mr // 2))
+                )
+                micro = code.op(f"select i1 {full}, ptr {most}, ptr {whole}")
+                micro = code.op(f"select i1 {low}, ptr {half}, ptr {micro}")
+                a = self.at(code, a0, mul(code, i, row))
                 c = self.at(code, c0, add(code, mul(code, i, ldc), j))
-                if not self.home:  # scratch has room for whole tiles
-                    run(code, micro, MICRO, a, b, ldb, depth, c, ldc, more)
-                    return
-                spare = self.scratch("spare")
-                full = code.op(f"icmp eq i64 {mul(code, high, wide)}, {mr * self.tile.nr}")
-                to = code.op(f"select i1 {full}, ptr {c}, ptr {spare}")
-                ldt = code.op(f"select i1 {full}, i64 {ldc}, i64 {nr}")
-                adds = code.op(f"and i1 {full}, {more}")
-                run(code, micro, MICRO, a, b, ldb, depth, to, ldt, adds)
-                code.when(code.op(f"xor i1 {full}, true"), lambda code: (
-                    run(code, "@merge", MERGE, spare, c, ldc, high, wide, more)))  # fmt: skip
+                run(code, micro, MICRO, a, sr, sk, b, ldb, depth, c, ldc, high, wide, more)
 
             code.loop("0", count, mr, tile)
 

@@ -1,14 +1,16 @@
-"""What runs inside a matrix product, as LLVM functions: packing, micro-kernels, merging at edges.
+"""What runs inside a matrix product, as LLVM functions: packing and micro-kernels.
 
     @pack_lhs, @pack_rhs   (dst, src, sw, sk, count, k)
         panels [k][width] of an array of `count` rows, which step sw; sk is the step along k
-    @micro_R_V             (a, b, ldb, k, c, ldc, more)
-        c[R][V vectors] = a [k][mr] . b [k], where rows of b are ldb apart
-    @merge                 (t, c, ldc, rows, columns, more)
-        the valid part of a whole tile t[mr][nr] goes to c
+    @micro                 (a, sr, sk, b, ldb, k, c, ldc, rows, columns, more)
+        c[mr][nr] = a . b for a packed panel a; b has rows ldb apart; sr to columns play no part
+    @edge_R_V              likewise
+        c[rows][columns] = a . b, where rows <= R and columns <= V vectors, and a lies anywhere: sr
+        is the step from row to row, sk the step along k
 
 `more` adds to what c holds. Strides count elements. Nothing outside of the arrays is read or
-written, but dst is overrun by less than OVERRUN elements.
+written, but dst is overrun by less than OVERRUN elements; without native masks an edge reads whole
+vectors of b.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ from charl.schedule.kernel import Int, P
 
 OVERRUN = 64
 PACK = ("ptr", "ptr", "i64", "i64", "i64", "i64")
-MICRO = ("ptr", "ptr", "i64", "i64", "ptr", "i64", "i1")
-MERGE = ("ptr", "ptr", "i64", "i64", "i64", "i1")
+MICRO = ("ptr", "i64", "i64", "ptr", "i64", "i64", "ptr", "i64", "i64", "i64", "i1")
+NAMES = "a sr sk b ldb k c ldc rows columns more"
 
 # Rows and vectors of a micro-kernel by the bytes of a vector: sums, a row of rhs and a broadcast
 # fit the registers. On Zen 4 at 64 bytes 12x2, 14x2, 24x1 and a loop over k that is unrolled are
@@ -130,83 +132,136 @@ class Functions:
 
     # -- sums
 
-    def micro(self, rows: int, vectors: int) -> None:
-        module, lanes = self.module, self.tile.lanes
-        full = vector(self.type, lanes)
-        places = [(r, v) for r in range(rows) for v in range(vectors)]
-        sums = [module.name("%sum") for _ in places]
-        body = Code(module, "loop")
-        b = [
-            self.load(body, self.at(body, "%row.b", str(v * lanes)), lanes) for v in range(vectors)
-        ]
-        # the same row of the next panel: an rhs that is read where it lies streams 40% faster
-        for v in range(vectors):
-            ahead = self.at(body, "%row.b", str((self.tile.nv + v) * lanes))
-            hints = [("i32", hint) for hint in ("0", "3", "1")]
-            body.call("llvm.prefetch.p0", "void", ("ptr", ahead), *hints)
-        a, totals = "", []
-        for (r, v), before in zip(places, sums):
-            if v == 0:
-                one = self.load(body, self.at(body, "%row.a", str(r)), 1)
-                a = repeat(body, self.type, one, lanes)
-            factors = [(full, a), (full, b[v]), (full, before)]
-            totals.append(body.call(f"llvm.fma.{suffix(self.type, lanes)}", full, *factors))
-        p = body.op("add i64 %p, 1")
-        carried = [
-            ("%p", "i64", "0", p),
-            ("%row.a", "ptr", "%a", self.at(body, "%row.a", str(self.tile.mr))),
-            ("%row.b", "ptr", "%b", self.at(body, "%row.b", "%ldb")),
-            *((before, full, "zeroinitializer", total) for before, total in zip(sums, totals)),
-        ]
-        code = Code(module, "entry")
+    def micro(self) -> None:
+        rows, nv, lanes = self.tile
+        code, body = Code(self.module, "entry"), Code(self.module, "loop")
+        b = [self.load(body, self.at(body, "%row.b", str(v * lanes)), lanes) for v in range(nv)]
+        self._ahead(body)
+        a = [("%row.a", str(r)) for r in range(rows)]
         for r in range(rows):  # what the sums are added to comes while they are made
             row = self.at(code, "%c", mul(code, "%ldc", str(r)))
-            for v in range(vectors):
-                hints = [("i32", hint) for hint in ("1", "3", "1")]
-                ahead = self.at(code, row, str(v * lanes))
-                code.call("llvm.prefetch.p0", "void", ("ptr", ahead), *hints)
-        code.do("br label %loop")
-        code.begin("loop")
-        for place, kind, start, following in carried:
-            code.do(f"{place} = phi {kind} [{start}, %entry], [{following}, %loop]")
-        code.lines += body.lines
-        code.branch(code.op(f"icmp slt i64 {p}, %k"), "loop", "done")
-        code.begin("done")
+            for v in range(nv):
+                self._prefetch(code, self.at(code, row, str(v * lanes)), write=True)
+        totals = self._products(code, body, a, b, ("%row.a", "ptr", "%a", str(rows)))
         code.branch("%more", "add", "store")
         for label in ("add", "store"):
             code.begin(label)
             c = "%c"
-            for (r, v), total in zip(places, totals):
-                c = self.at(code, c, "%ldc") if r and v == 0 else c
-                at = self.at(code, c, str(v * lanes))
-                if label == "add":
-                    total = code.op(f"fadd {full} {self.load(code, at, lanes)}, {total}")
-                self.store(code, total, at, lanes)
+            for r, row in enumerate(totals):
+                c = self.at(code, c, "%ldc") if r else c
+                for v, total in enumerate(row):
+                    at = self.at(code, c, str(v * lanes))
+                    if label == "add":
+                        full = vector(self.type, lanes)
+                        total = code.op(f"fadd {full} {self.load(code, at, lanes)}, {total}")
+                    self.store(code, total, at, lanes)
             if label == "add":
                 code.do("ret void")
-        self.define(f"@micro_{rows}_{vectors}", MICRO, "a b ldb k c ldc more", code)
+        self.define("@micro", MICRO, NAMES, code)
 
-    def merge(self) -> None:
-        lanes, nr = self.tile.lanes, self.tile.nr
-        full, whole = vector(self.type, lanes), vector("i64", lanes)
+    def edge(self, rows: int, vectors: int) -> None:
+        """Rows beyond the last repeat it, and are not stored."""
+        lanes, native = self.tile.lanes, self.ops.host.native_mask(self.size)
+        code, body = Code(self.module, "entry"), Code(self.module, "loop")
+        masks = [self._mask(code, v * lanes) for v in range(vectors)]
+        final = sub(code, "%rows", "1")
+        lines = [
+            self.at(code, "%a", mul(code, "%sr", least(code, str(r), final))) for r in range(rows)
+        ]
+        b = [
+            self.ops.load(body, self.dtype, self.at(body, "%row.b", str(v * lanes)), lanes, mask)
+            for v, mask in enumerate(masks if native else [None] * vectors)
+        ]
+        if rows < self.tile.mr:
+            self._ahead(body)
+        elif vectors == self.tile.nv:
+            self._below(code, body)
+        a = [(line, "%along") for line in lines]
+        totals = self._products(code, body, a, b, ("%along", "i64", "0", "%sk"))
+        code.branch("%more", "add", "store")
+        for label in ("add", "store"):
+            code.begin(label)
+            c = "%c"
+            for r, row in enumerate(totals):
+                if r:
+                    following = self.module.name("row")
+                    code.branch(code.op(f"icmp sgt i64 %rows, {r}"), following, "end")
+                    code.begin(following)
+                    c = self.at(code, c, "%ldc")
+                for v, (total, mask) in enumerate(zip(row, masks)):
+                    at = self.at(code, c, str(v * lanes))
+                    if label == "add":
+                        old = self.ops.load(code, self.dtype, at, lanes, mask)
+                        total = code.op(f"fadd {vector(self.type, lanes)} {old}, {total}")
+                    self.ops.store(code, self.dtype, total, at, lanes, mask)
+            code.do("br label %end")
+        code.begin("end")
+        self.define(f"@edge_{rows}_{vectors}", MICRO, NAMES, code)
 
-        def part(code: Code, row: str, column: str) -> None:
-            left = repeat(code, "i64", sub(code, "%columns", column), lanes)
-            mask = code.op(f"icmp sgt {whole} {left}, {iota(lanes)}")
-            t = self.at(code, "%t", add(code, mul(code, row, str(nr)), column))
-            c = self.at(code, "%c", add(code, mul(code, row, "%ldc"), column))
-            new = self.load(code, t, lanes)
-            old = self.ops.load(code, self.dtype, c, lanes, mask)
-            both = code.op(f"fadd {full} {old}, {new}")
-            total = code.op(f"select i1 %more, {full} {both}, {full} {new}")
-            self.ops.store(code, self.dtype, total, c, lanes, mask)
+    def _mask(self, code: Code, first: int) -> str:
+        """Which lanes of the columns from `first` on exist."""
+        lanes = self.tile.lanes
+        left = code.op(f"trunc i64 {sub(code, '%columns', str(first))} to i32")
+        return code.op(
+            f"icmp sgt {vector('i32', lanes)} {repeat(code, 'i32', left, lanes)},"
+            f" {iota(lanes, 'i32')}"
+        )
 
-        def row(code: Code, i: str) -> None:
-            code.loop("0", "%columns", lanes, lambda c, j: part(c, i, j))
+    def _prefetch(self, code: Code, at: str, write: bool) -> None:
+        hints = [("i32", hint) for hint in ("1" if write else "0", "3", "1")]
+        code.call("llvm.prefetch.p0", "void", ("ptr", at), *hints)
 
-        code = Code(self.module, "entry")
-        code.loop("0", "%rows", 1, row)
-        self.define("@merge", MERGE, "t c ldc rows columns more", code)
+    def _ahead(self, body: Code) -> None:
+        """The same row of the next panel: an rhs that is read where it lies streams 40% faster."""
+        for v in range(self.tile.nv):
+            ahead = self.at(body, "%row.b", str((self.tile.nv + v) * self.tile.lanes))
+            self._prefetch(body, ahead, write=False)
+
+    def _below(self, code: Code, body: Code) -> None:
+        """What the next rows hold, a line of one row every few steps: eight streams at once are too
+        short for the processor to see them.
+        """
+        near = code.op("icmp eq i64 %sk, 1")
+        far = [code.op(f"select i1 {near}, i64 {x}, i64 %sk") for x in ("%sr", "1")]
+        following = self.at(code, "%a", mul(code, "%sr", str(self.tile.mr)))
+        row = body.op("and i64 %p, 7")
+        along = sub(body, "%p", row)
+        place = add(body, mul(body, row, far[0]), mul(body, along, far[1]))
+        self._prefetch(body, self.at(body, following, place), write=False)
+
+    def _products(self, code: Code, body: Code, a, b: list[str], step) -> list[list[str]]:
+        """The loop over k: sums of a's elements, given as (pointer, index), each times b's vectors.
+        `step` is the phi that leads to a: name, kind, start, and how far it moves.
+        """
+        lanes = self.tile.lanes
+        full, fma = vector(self.type, lanes), f"llvm.fma.{suffix(self.type, lanes)}"
+        sums = [[self.module.name("%sum") for _ in b] for _ in a]
+        totals = []
+        for place, row in zip(a, sums):
+            factor = repeat(body, self.type, self.load(body, self.at(body, *place), 1), lanes)
+            totals.append([
+                body.call(fma, full, (full, factor), (full, column), (full, before))
+                for column, before in zip(b, row)
+            ])  # fmt: skip
+        p = body.op("add i64 %p, 1")
+        name, kind, start, stride = step
+        moved = self.at(body, name, stride) if kind == "ptr" else add(body, name, stride)
+        carried = [
+            ("%p", "i64", "0", p),
+            (name, kind, start, moved),
+            ("%row.b", "ptr", "%b", self.at(body, "%row.b", "%ldb")),
+        ]
+        for befores, afters in zip(sums, totals):
+            carried += [(x, full, "zeroinitializer", y) for x, y in zip(befores, afters)]
+        code.do("br label %loop")
+        code.lines.append("loop:")
+        for name, kind, start, following in carried:
+            code.do(f"{name} = phi {kind} [{start}, %{code.label}], [{following}, %loop]")
+        code.lines += body.lines
+        code.label = "loop"
+        code.branch(code.op(f"icmp slt i64 {p}, %k"), "loop", "done")
+        code.begin("done")
+        return totals
 
     # -- packing
 

@@ -205,6 +205,17 @@ class Code:
         self.do(f"br label %{done}")
         self.begin(done)
 
+    def either(self, kind: str, condition: str, values: Sequence[str], body) -> list[str]:
+        """`values` where the condition holds, else what `body(code)` gives; all of one type."""
+        before, other, done = self.label, self.module.name("other"), self.module.name("done")
+        self.branch(condition, done, other)
+        self.begin(other)
+        others, after = body(self), self.label
+        self.do(f"br label %{done}")
+        self.begin(done)
+        pairs = zip(values, others, strict=True)
+        return [self.op(f"phi {kind} [{a}, %{before}], [{b}, %{after}]") for a, b in pairs]
+
 
 _INTRINSIC = re.compile(r"@(llvm\.[\w.]+)\(")
 
