@@ -160,7 +160,9 @@ cdef Program _program(kernel):
     cdef str text = str(kernel)
     cdef Program program = _programs.get(text)
     if program is None:
-        program = Program(text, kernel)
+        # products are worth a second thread sooner: what they read is in a cache
+        weight = 8 if isinstance(kernel, scheduling.kernel.Contract) else 1
+        program = Program(text, kernel, weight)
         tiers.interpret(program)
         _programs[text] = program
     _recent[text] = program

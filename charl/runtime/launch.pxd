@@ -26,6 +26,7 @@ cdef class Program:
     cdef readonly int64_t launches
     cdef readonly str text
     cdef readonly object kernel
+    cdef int64_t weight      # of its work, where threads are counted
     cdef public object job    # of a compile under way: an event that is set when it is done
     cdef public object error  # why state is FAILED
     cdef object __weakref__

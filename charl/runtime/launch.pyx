@@ -64,9 +64,10 @@ cdef int64_t _scratch_bytes = 0
 cdef class Program:
     """One kernel, ready to run: by the interpreter at once, as machine code once `machine` has been told of it."""
 
-    def __init__(self, str text, object kernel):
+    def __init__(self, str text, object kernel, int64_t weight=1):
         self.text = text
         self.kernel = kernel
+        self.weight = weight
 
     def interpret(self, entry, code, int64_t registers, owner):
         """The first tier: addresses of the interpreter's entry point and of the program's bytecode."""
@@ -240,8 +241,8 @@ cdef class Plan:
             launch.code = program.interp_code
             per_thread += program.registers
             counters.interpreted += 1
-        if st.work >= 2 * parallel_work and st.units > 1:
-            threads = <int32_t>min(st.units, min(num_threads(), st.work // max(parallel_work, 1)))
+        if st.work * program.weight >= 2 * parallel_work and st.units > 1:
+            threads = <int32_t>min(st.units, min(num_threads(), st.work * program.weight // parallel_work))
         per_thread = (per_thread + 63) // 64 * 64
         needed = per_thread * threads
         if needed > _scratch_bytes and not _grow_scratch(needed):
