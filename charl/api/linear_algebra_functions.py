@@ -12,10 +12,7 @@ import math
 
 from charl.api import build as b
 from charl.core import dtypes
-from charl.graph.node import Node
-from charl.tensor import Tensor, node_of, view_permute, wrap
-
-FUSED = (dtypes.float32.code, dtypes.float64.code)  # dtypes that are contracted as they are
+from charl.tensor import plain_product, view_permute, wrap
 
 
 def contract(left, right):
@@ -38,30 +35,6 @@ def contract(left, right):
     return b.reduce(name, products, (len(products.shape) - 1,))
 
 
-def _plain(left: Node, right: Node):
-    """The product of vectors and matrices of one float dtype, which is most of what there is: the
-    rules for all else take ten times as long as the launch of a small one. None where they are
-    needed, or where there is an error to tell.
-    """
-    first, second, code = left.shape, right.shape, left.dtype
-    if (
-        code != right.dtype
-        or code not in FUSED
-        or not 0 < len(first) < 3
-        or not 0 < len(second) < 3
-    ):
-        return None
-    if first[-1] != second[0]:
-        return None
-    if len(first) == 1:
-        left = b.reshape(left, (1, *first))
-    if len(second) == 1:
-        right = b.reshape(right, (*second, 1))
-    shape = (left.shape[0], right.shape[1])
-    out = b.make(b.CODE["matmul"], code, shape, (left, right))
-    return wrap(b.reshape(out, (*first[:-1], *second[1:])))
-
-
 def matmul(x1, x2, /):
     """The matrix product: (..., m, k) times (..., k, n) gives (..., m, n); leading axes broadcast.
 
@@ -71,10 +44,9 @@ def matmul(x1, x2, /):
     >>> ch.matmul(ch.asarray([[1.0, 2.0], [3.0, 4.0]]), ch.asarray([1.0, 1.0]))
     Tensor([3., 7.])
     """
-    if type(x1) is Tensor and type(x2) is Tensor:
-        out = _plain(node_of(x1), node_of(x2))
-        if out is not None:
-            return out
+    out = plain_product(x1, x2)
+    if out is not None:
+        return out
     left, right = b.common("matmul", x1, x2)
     if not left.shape or not right.shape:
         raise ValueError(

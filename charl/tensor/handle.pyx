@@ -19,7 +19,7 @@ from charl.tensor.operands cimport (
     ABS, ADD, AND, DIVIDE, EQUAL, FLOOR_DIVIDE, GREATER, GREATER_EQUAL, INVERT, LEFT, LESS, LESS_EQUAL, MULTIPLY,
     NEGATIVE, NOT_EQUAL, OR, POSITIVE, POW, REMAINDER, RIGHT, SUBTRACT, XOR,
 )
-from charl.tensor.operators cimport assigned, binary, in_place, power, unary
+from charl.tensor.operators cimport assigned, binary, in_place, power, product, unary
 from charl.tensor.value cimport copied, current, demand, dtype_of, root_of, scalar_of, shape_of, wrapped
 
 import builtins
@@ -166,7 +166,8 @@ cdef class Tensor:
         return NotImplemented if modulus is not None else power(left, right)
 
     def __matmul__(left, right):
-        return _METHODS["matmul"](left, right)
+        found = product(left, right)
+        return _METHODS["matmul"](left, right) if found is None else found
 
     def __imatmul__(self, other):
         return assigned(self, MULTIPLY, current(_METHODS["matmul"](self, other)))

@@ -10,7 +10,7 @@ from charl.engine cimport realize as engine
 from charl.graph.node cimport Node
 from charl.tensor cimport interop, operands
 from charl.tensor.handle cimport Tensor
-from charl.tensor.operators cimport binary_node, unary_node
+from charl.tensor.operators cimport binary_node, product, unary_node
 from charl.tensor.value cimport bare, current, keep, wrapped
 
 import numpy
@@ -41,6 +41,11 @@ def wrap(Node node not None):
 def node_of(Tensor tensor not None):
     """The Node of a Tensor's present value."""
     return current(tensor)
+
+
+def plain_product(x1, x2):
+    """The product of Tensors that need no rules of promotion or broadcasting; None for all else."""
+    return product(x1, x2)
 
 
 def elementwise(str name, *args, dtype=None):

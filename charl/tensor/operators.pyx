@@ -8,7 +8,7 @@ from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.tensor cimport operands
 from charl.tensor.handle cimport Tensor
-from charl.tensor.operands cimport POW, SQUARE
+from charl.tensor.operands cimport MATMUL, POW, RESHAPE, SQUARE
 from charl.tensor.value cimport bare, current, dtype_of, shape_of, wrapped, write
 
 import numpy
@@ -50,6 +50,40 @@ cdef object binary(int op, object left, object right):
     if node is None:
         return NotImplemented
     return wrapped(node)
+
+
+cdef Node product_node(Node a, Node b):
+    """The Node of the product of two float32 or float64 vectors, matrices, or stacks of equally many matrices; None
+    for all else, where there are rules to follow or errors to tell. Those take longer than to launch a small product.
+    """
+    cdef tuple first = a.shape, second = b.shape, shape
+    cdef Py_ssize_t m = PyTuple_GET_SIZE(first), n = PyTuple_GET_SIZE(second)
+    if a.dtype != b.dtype or not (a.dtype == infer.F32 or a.dtype == infer.F64) or m == 0 or n == 0:
+        return None
+    if first[m - 1] != second[n - 2 if n > 1 else 0]:
+        return None
+    if m > 2 or n > 2:
+        if m != n or first[: m - 2] != second[: n - 2]:
+            return None
+        return graph.new(MATMUL, a.dtype, first[: m - 1] + second[n - 1 :], (a, b))
+    shape = (1 if m == 1 else first[0], 1 if n == 1 else second[1])
+    if m == 1:
+        a = graph.new(RESHAPE, a.dtype, (1, first[0]), (a,))
+    if n == 1:
+        b = graph.new(RESHAPE, b.dtype, (second[0], 1), (b,))
+    cdef Node node = graph.new(MATMUL, a.dtype, shape, (a, b))
+    if m == 1 or n == 1:
+        node = graph.new(RESHAPE, a.dtype, first[: m - 1] + (second[1:] if n == 2 else ()), (node,))
+    return node
+
+
+cdef object product(object left, object right):
+    """The Tensor of such a product of two Tensors, or None."""
+    cdef Node node
+    if type(left) is not Tensor or type(right) is not Tensor:
+        return None
+    node = product_node(current(<Tensor>left), current(<Tensor>right))
+    return None if node is None else wrapped(node)
 
 
 cdef object power(object left, object right):
