@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from charl.core.dtypes import BY_SHORT
 
