@@ -29,6 +29,7 @@ def rows(monkeypatch, env=()):
 
 
 def broken(folder, text):
+    pytest.importorskip("wgpu", reason="wgpu is not installed: there is nothing to break")
     (folder / "wgpu").mkdir()
     (folder / "wgpu" / "__init__.py").write_text(text)
     return {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
@@ -66,6 +67,8 @@ def test_a_driver_that_crashes(monkeypatch, tmp_path):
 
 
 def test_a_driver_that_hangs(monkeypatch):
+    pytest.importorskip("wgpu", reason="wgpu is not installed: no driver is asked")
+
     def hang(*args, **kwargs):
         raise subprocess.TimeoutExpired("python", doctor.ADAPTER_SECONDS)
 
