@@ -39,6 +39,7 @@ from charl.api.creation_functions import (
     zeros_like,
 )
 from charl.api.data_type_functions import astype, can_cast, finfo, iinfo, isdtype, result_type
+from charl.api.einsum import einsum
 from charl.api.elementwise_calculus import (
     acos,
     acosh,

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-import charl as ch
 from benchmarks.libraries import versions
 from benchmarks.workload import workload
 
@@ -185,22 +184,41 @@ for _name, _doc, _run, _count in (
         tags=FAMILY,
     )
 
-if hasattr(ch, "einsum"):
 
-    def three(xp, a, b, c):
-        return xp.einsum("ij,jk,ik->i", a, b, c)
+def widened(xp, a, b):
+    return xp.matmul(a, b, dtype=xp.int32)
 
-    workload(
-        "einsum",
-        "ij,jk,ik->i of squares, float32; the size is that of one",
-        sizes=(64 * 64, 256 * 256, 1024 * 1024),
-        make=lambda n, rng: tuple(
-            rng.standard_normal((edge(n), edge(n))).astype(np.float32) for _ in range(3)
-        ),
-        run=versions(three),
-        nbytes=lambda n: 12 * n,
-        flops=lambda n: 2 * edge(n) ** 3,
-        tolerance=1e-4,
-        quick=64 * 64,
-        tags=FAMILY,
-    )
+
+workload(
+    "int8",
+    "int8 products summed in int32; the size is that of one square",
+    sizes=(128 * 128, 256 * 256, 512 * 512),
+    make=lambda n, rng: tuple(rng.integers(-128, 128, square(n)).astype(np.int8) for _ in range(2)),
+    run=versions(
+        widened,
+        jax=lambda xp, a, b: xp.matmul(a, b, preferred_element_type=xp.int32),
+        torch=lambda xp, a, b: a.to(xp.int32) @ b.to(xp.int32),
+    ),
+    nbytes=lambda n: 6 * n,
+    flops=lambda n: 2 * edge(n) ** 3,
+    quick=128 * 128,
+    tags=FAMILY,
+)
+
+
+def three(xp, a, b, c):
+    return xp.einsum("ij,jk,ik->i", a, b, c)
+
+
+workload(
+    "einsum",
+    "ij,jk,ik->i of squares, float32; the size is that of one",
+    sizes=(64 * 64, 256 * 256, 1024 * 1024),
+    make=lambda n, rng: tuple(rng.standard_normal(square(n)).astype(np.float32) for _ in range(3)),
+    run=versions(three, numpy=lambda xp, a, b, c: xp.einsum("ij,jk,ik->i", a, b, c, optimize=True)),
+    nbytes=lambda n: 12 * n,
+    flops=lambda n: 2 * edge(n) ** 3,
+    tolerance=1e-4,
+    quick=64 * 64,
+    tags=FAMILY,
+)

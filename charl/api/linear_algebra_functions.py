@@ -14,6 +14,8 @@ from charl.api import build as b
 from charl.core import dtypes
 from charl.tensor import plain_product, view_permute, wrap
 
+KINDS = "buif"  # each is cast to those after it
+
 
 def contract(left, right):
     """The Node of (..., m, k) times (..., k, n), both of one dtype and at least 2-D."""
@@ -24,30 +26,45 @@ def contract(left, right):
         wide = b.WIDE.get(dtype, dtype)
         operands = (b.cast(left, wide), b.cast(right, wide))
         return b.cast(b.make(b.CODE["matmul"], wide.code, (*batch, m, n), operands), dtype)
-    # sum over the last axis of (..., m, 1, k) * (..., 1, n, k)
-    turned = b.permute(
-        right, (*range(len(right.shape) - 2), len(right.shape) - 1, len(right.shape) - 2)
-    )
-    left = b.reshape(left, (*left.shape[:-1], 1, k))
-    right = b.reshape(turned, (*right.shape[:-2], 1, n, k))
-    products = b.call("multiply", left, right)
-    name = "any" if dtype is dtypes.bool_ else "sum"
-    return b.reduce(name, products, (len(products.shape) - 1,))
+    name, ndim = "any" if dtype is dtypes.bool_ else "sum", len(batch) + 3
+    if n == 1:  # along k: (..., m, 1, k) * (..., 1, 1, k)
+        left = b.reshape(left, (*left.shape[:-1], 1, k))
+        right = b.reshape(right, (*right.shape[:-2], 1, 1, k))
+        return b.reduce(name, b.call("multiply", left, right), (ndim - 1,))
+    # lanes are columns: (..., m, k, 1) * (..., 1, k, n)
+    left = b.reshape(left, (*left.shape, 1))
+    right = b.reshape(right, (*right.shape[:-2], 1, k, n))
+    return b.reduce(name, b.call("multiply", left, right), (ndim - 2,))
 
 
-def matmul(x1, x2, /):
+def _cast(left, right, dtype):
+    """Both in dtype, by NumPy's rule "same_kind"."""
+    target = b.dtype_at(left, dtype, dtypes.float64, "matmul")
+    for n in (left, right):
+        given = b.dtype_of(n)
+        if KINDS.index(given.kind) > KINDS.index(target.kind):
+            raise TypeError(f"matmul: {given.name} is not cast to {target.name}, another kind")
+    return b.cast(left, target), b.cast(right, target)
+
+
+def matmul(x1, x2, /, *, dtype=None):
     """The matrix product: (..., m, k) times (..., k, n) gives (..., m, n); leading axes broadcast.
 
-    A vector x1 counts as (1, k) and x2 as (k, 1), and that axis is dropped again. Raises ValueError
-    where k differs or an operand is 0-d.
+    A vector x1 counts as (1, k) and x2 as (k, 1), and that axis is dropped again.
+    dtype: operands are cast to it as they are read, so that int8 products are summed in int32.
+    Raises ValueError where k differs or an operand is 0-d, TypeError where the cast is to another
+    kind of number.
 
     >>> ch.matmul(ch.asarray([[1.0, 2.0], [3.0, 4.0]]), ch.asarray([1.0, 1.0]))
     Tensor([3., 7.])
     """
-    out = plain_product(x1, x2)
-    if out is not None:
-        return out
+    if dtype is None:
+        out = plain_product(x1, x2)
+        if out is not None:
+            return out
     left, right = b.common("matmul", x1, x2)
+    if dtype is not None:
+        left, right = _cast(left, right, dtype)
     if not left.shape or not right.shape:
         raise ValueError(
             "matmul: operands must have at least one dimension; use multiply for scalars"

@@ -1,5 +1,8 @@
 """Functions of the api against NumPy's of the same name, on both backends."""
 
+import itertools
+import operator
+
 import numpy as np
 import pytest
 
@@ -326,6 +329,58 @@ def test_products(dtype):
 def test_mixed_matmul():
     got = ch.matmul(ch.asarray(N), ch.asarray(device.narrow(N.T * 0.5)))
     agree(got, N @ (N.T * 0.5))
+
+
+@pytest.mark.parametrize("backend", device.BACKENDS)
+@pytest.mark.parametrize(
+    "shape", [(5, 7, 3), (70, 300, 33), (2, 2500, 9), (4, 300, 1), (1, 40, 20)]
+)
+def test_products_of_small_integers(backend, shape):
+    m, k, n = shape
+    rng = np.random.default_rng(k)
+    for left, right in (("int8", "int8"), ("uint8", "int8"), ("int16", "int16"), ("bool", "uint8")):
+        a = rng.integers(
+            0 if left in ("uint8", "bool") else -128, 2 if left == "bool" else 128, (m, k)
+        )
+        a, b = a.astype(left), rng.integers(0, 128, (k, n)).astype(right)
+        want = a.astype("int64") @ b.astype("int64")
+        with ch.config(backend=backend):
+            got = ch.matmul(ch.asarray(a), ch.asarray(b), dtype=ch.int32).numpy()
+            turned = ch.matmul(ch.asarray(b).T, ch.asarray(a).T, dtype="int32").numpy()
+        assert got.dtype == turned.dtype == np.int32
+        np.testing.assert_array_equal(got, want.astype("int32"))
+        np.testing.assert_array_equal(turned.T, got)
+
+
+def test_matmul_dtype():
+    a = np.arange(6, dtype="int8").reshape(2, 3)
+    for dtype in ("int16", "float32", device.FLOAT.name):
+        want = np.matmul(a, a.T, dtype=dtype)
+        got = ch.matmul(ch.asarray(a), ch.asarray(a.T), dtype=dtype)
+        assert got.dtype.name == want.dtype.name
+        np.testing.assert_array_equal(got.numpy(), want)
+    for given, dtype in (("float32", "int32"), ("int8", "uint8"), ("int32", "bool")):
+        x = ch.asarray(a.astype(given))
+        with pytest.raises(TypeError, match=f"matmul: {given} is not cast to {dtype}"):
+            ch.matmul(x, x.T, dtype=dtype)
+
+
+def test_products_that_are_recorded_at_once():
+    """All ranks, as the operator and as the function, against NumPy; and what is left to the rules."""
+    for left, right in itertools.product(((), (3,), (2, 3), (4, 2, 3), (1, 2, 3), (5, 4, 2, 3)),
+                                         ((), (3,), (3, 2), (4, 3, 2), (5, 4, 3, 2), (2, 2))):  # fmt: skip
+        a, b = (oracle.fill(s, "float32", len(s), "whole") for s in (left, right))
+        try:
+            want = a @ b
+        except ValueError:
+            for product in (ch.matmul, operator.matmul):
+                with pytest.raises(ValueError, match="matmul"):
+                    product(ch.asarray(a), ch.asarray(b))
+            continue
+        for product in (ch.matmul, operator.matmul):
+            got = product(ch.asarray(a), ch.asarray(b))
+            assert got.shape == np.shape(want)
+            np.testing.assert_array_equal(got.numpy(), want)
 
 
 def test_creation():

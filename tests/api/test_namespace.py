@@ -40,7 +40,7 @@ STANDARD = {
     # indexing, linear algebra
     "take": "x, indices, /, *, axis=None",
     "take_along_axis": "x, indices, /, *, axis=-1",
-    "matmul": "x1, x2, /",
+    "matmul": "x1, x2, /, *, dtype=None",
     "matrix_transpose": "x, /",
     "tensordot": "x1, x2, /, *, axes=2",
     "vecdot": "x1, x2, /, *, axis=-1",
