@@ -2,15 +2,17 @@
 
 Each operand loses its repeated labels (a diagonal) and those that only it has (a sum). Then pairs
 are multiplied: as a matrix product where they share labels that nothing else needs, else element
-by element. So the rounding is that of `matmul` and `sum`.
+by element. So the rounding is that of `matmul` and `sum`. What is done follows from subscripts and
+shapes alone: it is worked out once for them and then repeated.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 from charl.api import build as b
@@ -24,9 +26,9 @@ Labels = tuple[Hashable, ...]  # a letter, or for an axis of an ellipsis its num
 
 
 class Term(NamedTuple):
-    """A value with a label for each axis."""
+    """A value, by its number, with a label for each axis."""
 
-    node: Node
+    value: int
     labels: Labels
 
 
@@ -50,21 +52,32 @@ def einsum(*operands, dtype=None, optimize=False):
     Tensor(5)
     """
     inputs, output, arrays = _parse(operands)
-    nodes = _cast([b.tensor(x, "einsum") for x in arrays], dtype)
-    labels = [_expand(s, n.shape, k) for k, (s, n) in enumerate(zip(inputs, nodes))]
-    depth = max((_depth(term) for term in labels), default=0)
-    result = _output(output, inputs, labels, depth)
-    terms = [_diagonal(Term(n, term), k) for k, (n, term) in enumerate(zip(nodes, labels))]
-    sizes = _sizes(terms)
-    terms = [_squeezed(term, sizes) for term in terms]
+    values = _cast([b.tensor(x, "einsum") for x in arrays], dtype)
+    if isinstance(optimize, (list, tuple)):
+        optimize = tuple(tuple(x) if isinstance(x, (list, tuple)) else x for x in optimize)
+    steps = _steps(tuple(inputs), output, tuple(n.shape for n in values), optimize)
+    for function, sources, extra in steps.code:
+        values.append(function(*(values[k] for k in sources), *extra))
+    return wrap(values[steps.result])
+
+
+@functools.lru_cache(1024)
+def _steps(inputs: tuple[str, ...], output: str | None, shapes: tuple, optimize) -> Steps:
+    """What einsum does with operands of these shapes."""
+    steps = Steps(shapes)
+    labels = [_expand(s, shape, k) for k, (s, shape) in enumerate(zip(inputs, shapes))]
+    result = _output(output, inputs, labels, max(map(_depth, labels)))
+    terms = [steps.diagonal(Term(k, term)) for k, term in enumerate(labels)]
+    sizes = steps.sizes(terms)
+    terms = [steps.squeezed(term, sizes) for term in terms]
     for positions in _path(terms, result, sizes, optimize):
         chosen = [terms[p] for p in positions]
         terms = [term for k, term in enumerate(terms) if k not in positions]
         needed = set(result).union(*(term.labels for term in terms))
-        terms.append(_product(chosen, needed))
-    term = _summed(terms[0], set(result))
-    node = b.permute(term.node, [term.labels.index(x) for x in result])
-    return wrap(node)
+        terms.append(steps.product(chosen, needed))
+    term = steps.summed(terms[0], set(result))
+    steps.result = steps.permute(term, result)
+    return steps
 
 
 # -- subscripts
@@ -117,7 +130,9 @@ def _depth(labels: Labels) -> int:
     return max((-x for x in labels if isinstance(x, int)), default=0)
 
 
-def _output(output: str | None, inputs: list[str], labels: list[Labels], depth: int) -> Labels:
+def _output(
+    output: str | None, inputs: tuple[str, ...], labels: list[Labels], depth: int
+) -> Labels:
     dots = range(-depth, 0)
     if output is None:
         text = "".join(inputs).replace(".", "")
@@ -144,62 +159,7 @@ def _cast(tensors, dtype) -> list[Node]:
     return [b.cast(n, target) for n in nodes]
 
 
-# -- one operand
-
-
-def _diagonal(term: Term, number: int) -> Term:
-    """Without repeated labels."""
-    node, labels = term
-    while len(set(labels)) < len(labels):
-        label = next(x for x in labels if labels.count(x) > 1)
-        p, q = [k for k, x in enumerate(labels) if x == label][:2]
-        n = node.shape[p]
-        if n != node.shape[q]:
-            raise ValueError(
-                f"einsum: label {label!r} stands for sizes {n} and {node.shape[q]} of operand {number}"
-            )
-        rest = [k for k in range(len(labels)) if k not in (p, q)]
-        kept = tuple(node.shape[k] for k in rest)
-        # element k of the diagonal is element k * (n + 1) of the square
-        node = b.reshape(b.permute(node, [*rest, p, q]), (*kept, n * n))
-        node = b.cut(node, len(rest), 0, n * n, n + 1)
-        labels = (*(labels[k] for k in rest), label)
-    return Term(node, labels)
-
-
-def _sizes(terms: list[Term]) -> dict[Hashable, int]:
-    """Of each label; size 1 broadcasts."""
-    sizes: dict[Hashable, int] = {}
-    for node, labels in terms:
-        for label, n in zip(labels, node.shape):
-            if sizes.setdefault(label, n) == 1:
-                sizes[label] = n
-            elif n not in (1, sizes[label]):
-                name = "..." if isinstance(label, int) else label
-                raise ValueError(f"einsum: label {name!r} stands for sizes {sizes[label]} and {n}")
-    return sizes
-
-
-def _squeezed(term: Term, sizes: dict[Hashable, int]) -> Term:
-    """Without axes that broadcast."""
-    kept = [k for k, x in enumerate(term.labels) if term.node.shape[k] == sizes[x]]
-    node = b.reshape(term.node, tuple(term.node.shape[k] for k in kept))
-    return Term(node, tuple(term.labels[k] for k in kept))
-
-
-def _summed(term: Term, needed: set) -> Term:
-    """Without labels that nothing needs."""
-    node, labels = term
-    axes = [k for k, x in enumerate(labels) if x not in needed]
-    if not axes:
-        return term
-    dtype = b.dtype_of(node)
-    name = "any" if dtype is dtypes.bool_ else "sum"
-    node = b.cast(b.reduce(name, b.cast(node, b.WIDE.get(dtype, dtype)), axes), dtype)
-    return Term(node, tuple(x for x in labels if x in needed))
-
-
-# -- products
+# -- the order of products
 
 
 def _path(terms: list[Term], result: Labels, sizes, optimize) -> list[tuple[int, ...]]:
@@ -210,7 +170,7 @@ def _path(terms: list[Term], result: Labels, sizes, optimize) -> list[tuple[int,
     elif count < 3 or optimize is False or not importlib.util.find_spec("opt_einsum"):
         path = [(0, 1)] + [(count - k - 1, 0) for k in range(1, count - 1)] if count > 1 else []
     else:
-        path = _optimized(terms, result, optimize)
+        path = _optimized(terms, result, sizes, optimize)
     left = count
     for step in path:
         if not step or len(set(step)) < len(step) or not all(0 <= k < left for k in step):
@@ -221,7 +181,7 @@ def _path(terms: list[Term], result: Labels, sizes, optimize) -> list[tuple[int,
     return path
 
 
-def _optimized(terms: list[Term], result: Labels, optimize) -> list[tuple[int, ...]]:
+def _optimized(terms: list[Term], result: Labels, sizes, optimize) -> list[tuple[int, ...]]:
     """opt_einsum's path. Raises ValueError or KeyError for a strategy that it has not."""
     package = importlib.import_module("opt_einsum")
     symbols: dict[Hashable, str] = {}
@@ -233,7 +193,7 @@ def _optimized(terms: list[Term], result: Labels, optimize) -> list[tuple[int, .
     try:
         path, _ = package.contract_path(
             f"{','.join(texts[:-1])}->{texts[-1]}",
-            *(term.node.shape for term in terms),
+            *([sizes[x] for x in term.labels] for term in terms),
             shapes=True,
             optimize=strategy,
         )
@@ -242,48 +202,139 @@ def _optimized(terms: list[Term], result: Labels, optimize) -> list[tuple[int, .
     return [tuple(step) for step in path]
 
 
-def _product(chosen: list[Term], needed: set) -> Term:
-    """The product of some terms, from left to right, without labels that are not needed."""
-    first = chosen[0]
-    for k, second in enumerate(chosen[1:], 1):
-        later = needed.union(*(term.labels for term in chosen[k + 1 :]))
-        first = _pair(first, second, later)
-    return _summed(first, needed)
+# -- steps
 
 
-def _pair(first: Term, second: Term, needed: set) -> Term:
-    first = _summed(first, needed | set(second.labels))
-    second = _summed(second, needed | set(first.labels))
-    both = [x for x in first.labels if x in second.labels]
-    batch = [x for x in both if x in needed]
-    inner = [x for x in both if x not in needed]
-    rows = [x for x in first.labels if x not in both]
-    columns = [x for x in second.labels if x not in both]
-    if not inner:
-        return _multiplied(first, second, (*batch, *rows, *columns))
-    sizes = dict(zip(first.labels, first.node.shape)) | dict(zip(second.labels, second.node.shape))
-
-    def shape(labels) -> tuple[int, ...]:
-        return tuple(sizes[x] for x in labels)
-
-    def matrix(term: Term, left: list, right: list) -> Node:
-        node = b.permute(term.node, [term.labels.index(x) for x in (*batch, *left, *right)])
-        ends = math.prod(shape(left)), math.prod(shape(right))
-        return b.reshape(node, (*shape(batch), *ends))
-
-    out = contract(matrix(first, rows, inner), matrix(second, inner, columns))
-    labels = (*batch, *rows, *columns)
-    return Term(b.reshape(out, shape(labels)), labels)
+def _sum(node: Node, axes: tuple[int, ...]) -> Node:
+    dtype = b.dtype_of(node)
+    name = "any" if dtype is dtypes.bool_ else "sum"
+    return b.cast(b.reduce(name, b.cast(node, b.WIDE.get(dtype, dtype)), axes), dtype)
 
 
-def _multiplied(first: Term, second: Term, labels: Labels) -> Term:
-    """Element by element."""
+def _multiply(left: Node, right: Node) -> Node:
+    return b.call("logical_and" if b.dtype_of(left) is dtypes.bool_ else "multiply", left, right)
 
-    def along(term: Term) -> Node:
-        order = sorted(range(len(term.labels)), key=lambda k: labels.index(term.labels[k]))
-        node = b.permute(term.node, order)
-        sizes = dict(zip(term.labels, term.node.shape))
-        return b.reshape(node, tuple(sizes.get(x, 1) for x in labels))
 
-    name = "logical_and" if b.dtype_of(first.node) is dtypes.bool_ else "multiply"
-    return Term(b.call(name, along(first), along(second)), labels)
+class Steps:
+    """Functions of values, which are numbered: the operands come first."""
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        self.shapes = list(shapes)
+        self.code: list[tuple[Callable[..., Node], tuple[int, ...], tuple]] = []
+        self.result = 0
+
+    def add(self, shape: Sequence[int], function, sources: tuple[int, ...], *extra) -> int:
+        self.code.append((function, sources, extra))
+        self.shapes.append(tuple(shape))
+        return len(self.shapes) - 1
+
+    def reshape(self, value: int, shape: Sequence[int]) -> int:
+        if self.shapes[value] == tuple(shape):
+            return value
+        return self.add(shape, b.reshape, (value,), tuple(shape))
+
+    def permute(self, term: Term, labels: Sequence[Hashable]) -> int:
+        if tuple(labels) == term.labels:
+            return term.value
+        order = tuple(term.labels.index(x) for x in labels)
+        shape = [self.shapes[term.value][k] for k in order]
+        return self.add(shape, b.permute, (term.value,), order)
+
+    def sized(self, *terms: Term) -> dict[Hashable, int]:
+        """Of these terms' labels, the sizes."""
+        return {x: n for value, labels in terms for x, n in zip(labels, self.shapes[value])}
+
+    # -- one operand
+
+    def diagonal(self, term: Term) -> Term:
+        """An operand without repeated labels."""
+        value, labels = term
+        while len(set(labels)) < len(labels):
+            label = next(x for x in labels if labels.count(x) > 1)
+            p, q = [k for k, x in enumerate(labels) if x == label][:2]
+            shape = self.shapes[value]
+            n = shape[p]
+            if n != shape[q]:
+                raise ValueError(
+                    f"einsum: label {label!r} stands for sizes {n} and {shape[q]} of one operand"
+                )
+            rest = [k for k in range(len(labels)) if k not in (p, q)]
+            kept = [shape[k] for k in rest]
+            # element k of the diagonal is element k * (n + 1) of the square
+            turned = (*kept, n, n)
+            value = self.add(turned, b.permute, (value,), (*rest, p, q))
+            value = self.reshape(value, (*kept, n * n))
+            value = self.add((*kept, n), b.cut, (value,), len(rest), 0, n * n, n + 1)
+            labels = (*(labels[k] for k in rest), label)
+        return Term(value, labels)
+
+    def sizes(self, terms: list[Term]) -> dict[Hashable, int]:
+        """Of each label; size 1 broadcasts."""
+        sizes: dict[Hashable, int] = {}
+        for value, labels in terms:
+            for label, n in zip(labels, self.shapes[value]):
+                if sizes.setdefault(label, n) == 1:
+                    sizes[label] = n
+                elif n not in (1, sizes[label]):
+                    name = "..." if isinstance(label, int) else label
+                    raise ValueError(
+                        f"einsum: label {name!r} stands for sizes {sizes[label]} and {n}"
+                    )
+        return sizes
+
+    def squeezed(self, term: Term, sizes: dict[Hashable, int]) -> Term:
+        """Without axes that broadcast."""
+        shape = self.shapes[term.value]
+        kept = [k for k, x in enumerate(term.labels) if shape[k] == sizes[x]]
+        value = self.reshape(term.value, [shape[k] for k in kept])
+        return Term(value, tuple(term.labels[k] for k in kept))
+
+    def summed(self, term: Term, needed: set) -> Term:
+        """Without labels that nothing needs."""
+        axes = tuple(k for k, x in enumerate(term.labels) if x not in needed)
+        if not axes:
+            return term
+        shape = [n for k, n in enumerate(self.shapes[term.value]) if k not in axes]
+        value = self.add(shape, _sum, (term.value,), axes)
+        return Term(value, tuple(x for x in term.labels if x in needed))
+
+    # -- products
+
+    def product(self, chosen: list[Term], needed: set) -> Term:
+        """Of some terms, from left to right, without labels that are not needed."""
+        first = chosen[0]
+        for k, second in enumerate(chosen[1:], 1):
+            later = needed.union(*(term.labels for term in chosen[k + 1 :]))
+            first = self.pair(first, second, later)
+        return self.summed(first, needed)
+
+    def pair(self, first: Term, second: Term, needed: set) -> Term:
+        first = self.summed(first, needed | set(second.labels))
+        second = self.summed(second, needed | set(first.labels))
+        both = [x for x in first.labels if x in second.labels]
+        batch = [x for x in both if x in needed]
+        inner = [x for x in both if x not in needed]
+        rows = [x for x in first.labels if x not in both]
+        columns = [x for x in second.labels if x not in both]
+        labels, sizes = (*batch, *rows, *columns), self.sized(first, second)
+        shape = [sizes[x] for x in labels]
+        if not inner:
+            left, right = (self.along(term, labels) for term in (first, second))
+            return Term(self.add(shape, _multiply, (left, right)), labels)
+        left = self.matrix(first, batch, rows, inner, sizes)
+        right = self.matrix(second, batch, inner, columns, sizes)
+        ends = self.shapes[left][-2], self.shapes[right][-1]
+        value = self.add((*shape[: len(batch)], *ends), contract, (left, right))
+        return Term(self.reshape(value, shape), labels)
+
+    def matrix(self, term: Term, batch: list, rows: list, columns: list, sizes: dict) -> int:
+        """A term with one axis for some labels, and one for others, behind those of the batch."""
+        value = self.permute(term, (*batch, *rows, *columns))
+        ends = (math.prod(sizes[x] for x in part) for part in (rows, columns))
+        return self.reshape(value, (*(sizes[x] for x in batch), *ends))
+
+    def along(self, term: Term, labels: Labels) -> int:
+        """A term that broadcasts over these labels."""
+        value = self.permute(term, [x for x in labels if x in term.labels])
+        sizes = self.sized(term)
+        return self.reshape(value, [sizes.get(x, 1) for x in labels])
