@@ -13,7 +13,8 @@ NAMED = re.compile(r"`((?:charl|csrc|tests|docs|benchmarks|\.ci)/[\w./-]*)`")
 
 
 def test_accuracy_is_made_from_the_op_table():
-    assert (ROOT / "docs" / "accuracy.md").read_text() == accuracy.markdown()
+    page = (ROOT / "docs" / "accuracy.md").read_text()
+    assert page.startswith(accuracy.markdown() + "\n## Measured\n")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
