@@ -365,6 +365,9 @@ class Arithmetic:
             types = f"{suffix(REGISTER[target], width)}.{suffix(REGISTER[source], width)}"
             sign = "u" if b.kind == "u" else "s"
             return code.call(f"llvm.fpto{sign}i.sat.{types}", to, (full, x))
+        if b.kind == "f" and a.kind == "b":  # one instruction; a conversion of a mask takes three
+            one, zero = (splat(target, number, width) for number in (1.0, 0.0))
+            return code.op(f"select {full} {x}, {to} {one}, {to} {zero}")
         if b.kind == "f":
             return code.op(f"{'sitofp' if a.kind == 'i' else 'uitofp'} {full} {x} to {to}")
         if a.kind != "b" and b.itemsize == a.itemsize:
