@@ -137,6 +137,8 @@ cdef class Plan:
                 self.slots[root].owner = 1
             if kind != SLOT_LEAF and slots[root][0] == SLOT_LEAF:
                 self.in_place = True
+        if self.in_place:
+            _share(self, steps)
         self.overwrites = self.nsteps
         first = {}
         last = {}
@@ -268,6 +270,28 @@ cdef class Plan:
         if code:
             error[0] = launch.error
         return code
+
+
+cdef int _share(Plan plan, list steps) except -1:
+    """Temporary memory that is taken ahead of all launches serves one after the other where sizes agree."""
+    cdef int k, root
+    last = {plan.slots[slot].root: k for k, (_, used, *_) in enumerate(steps) for slot in used}
+    spare = {}   # by size: roots that no later launch uses
+    serves = {}  # root -> the one whose memory it uses
+    for k, (_, used, *_) in enumerate(steps):
+        roots = {plan.slots[slot].root for slot in used}
+        temporary = [r for r in sorted(roots) if plan.slots[r].kind == SLOT_TEMP and not plan.slots[r].owner]
+        for root in temporary:
+            if root not in serves:
+                free = spare.get(plan.slots[root].nbytes)
+                serves[root] = free.pop() if free else root
+        for root in temporary:
+            if last[root] == k:
+                spare.setdefault(plan.slots[root].nbytes, []).append(serves[root])
+    for k in range(plan.nslots):
+        root = plan.slots[k].root
+        plan.slots[k].root = serves.get(root, root)
+    return 0
 
 
 cdef bint _grow_scratch(int64_t needed) noexcept:
