@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from charl.core.errors import InternalError
+from charl.schedule import rims
 from charl.schedule.index import NotAffine
 from charl.schedule.kernel import Kernel, instructions
-from charl.schedule.lower import HEAVY, OPS_COST, Incompatible, MustStore, lower
+from charl.schedule.lower import HEAVY, OPS_COST, Incompatible, MustPack, MustStore, lower
 from charl.schedule.prepare import HANDLE, MOVEMENT, OUT, SEEN, Graph
 from charl.schedule.sizes import same
 from charl.schedule.stages import Lowered
@@ -28,6 +29,7 @@ MAX_TRIES = 4  # groups that a root is offered to
 OTHERS = 3  # buffers of a kernel beside its inputs: parameters, one output, scratch or errors
 CHEAP_INPUTS = 3  # a cheap value of more inputs is stored rather than computed in two kernels
 SOURCES = ("leaf", "const", "fill", "iota")
+ALONE = ("update", "rim", "parts", "pack")  # their kernels have one root
 
 
 def fuse(graph: Graph, buffers: int = ANY) -> tuple[list[Lowered], set[int]]:
@@ -35,16 +37,24 @@ def fuse(graph: Graph, buffers: int = ANY) -> tuple[list[Lowered], set[int]]:
     (`width`), but for single operations that need more.
     """
     stored = _first_stored(graph)
+    graph.packing = buffers == ANY
     _cut_large(graph, stored, min(MAX_ARGS, buffers - OTHERS))
     while True:
         try:
             groups = _partition(graph, stored, buffers)
         except MustStore as must:
+            made = rims.turn(graph, must.update) if must.update >= 0 and graph.packing else None
+            if made:
+                stored.update(made)
+                continue
             if must.vertex in stored or graph[must.vertex].op == "leaf":
                 raise InternalError(
                     f"fuse: vertex {must.vertex} is stored already", graph
                 ) from None
             stored.add(must.vertex)
+            continue
+        except MustPack as must:
+            stored.add(graph.pack(must.vertex, must.axis))
             continue
         again = _shared(graph, groups, stored)
         if again:
@@ -60,6 +70,7 @@ def fuse(graph: Graph, buffers: int = ANY) -> tuple[list[Lowered], set[int]]:
 
 def _first_stored(graph: Graph) -> set[int]:
     stored = set()
+    parts = {s for v in graph.vertices if v.op == "parts" for s in v.src}
     for at, v in enumerate(graph.vertices):
         if v.op == "leaf":
             continue
@@ -77,8 +88,8 @@ def _first_stored(graph: Graph) -> set[int]:
         costly = origin.op in ("reduce", "matmul", "gather", "scan")
         if (
             v.flags & OUT
-            or v.op in ("scan", "update", "empty")
-            or (v.op == "reduce" and v.attrs[2])  # type: ignore[index]
+            or v.op in ("scan", "update", "empty", "parts")
+            or (v.op == "reduce" and v.attrs[2] and at not in parts)  # type: ignore[index]
             or (v.flags & SEEN and arithmetic)
             or (v.flags & HANDLE and costly)
         ):
@@ -196,13 +207,13 @@ def _join(
     the question.
     """
     (root,) = single.roots
-    if graph[root].op == "update":
+    if graph[root].op in ALONE:
         return -1
     tries = 0
     inputs = set(single.args) | set(single.demanded)
     for at in range(len(groups) - 1, max(before, 0) - 1, -1):
         group = groups[at]
-        if any(graph[r].op == "update" for r in group.roots):
+        if any(graph[r].op in ALONE for r in group.roots):
             continue
         if not inputs & (set(group.args) | set(group.demanded)):
             continue

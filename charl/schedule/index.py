@@ -7,7 +7,7 @@ need a kernel axis in two parts: NeedSplit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from charl.schedule.prepare import Vertex
 from charl.schedule.sizes import Number, divide, same
@@ -62,6 +62,23 @@ Index = tuple[Lin, ...]
 
 def key(index: Index) -> str:
     return ";".join(e.key for e in index)
+
+
+def moved(index: Index, by: Sequence[Number]) -> Index:
+    return tuple(e.scale(1, n) for e, n in zip(index, by))
+
+
+def repeats(wanted: Iterable[Index]) -> int:
+    """At how many of these indices an element may be computed. Two with different constants along an
+    axis have no element in common.
+    """
+    most: dict[tuple, dict[str, int]] = {}
+    for index in wanted:
+        axes = tuple(a for a, e in enumerate(index) if e.constant())
+        constants = ";".join(str(index[a].offset) for a in axes)
+        times = most.setdefault(axes, {})
+        times[constants] = times.get(constants, 0) + 1
+    return sum(max(times.values()) for times in most.values())
 
 
 def strides(shape: Sequence[Number]) -> list[Number]:

@@ -16,6 +16,7 @@ from heapq import heappop, heappush
 
 from charl.core.dtypes import BY_SHORT
 from charl.ops.table import OPS
+from charl.schedule import packs
 from charl.schedule.index import (
     ZERO,
     Index,
@@ -25,6 +26,8 @@ from charl.schedule.index import (
     broadcast,
     flatten,
     key,
+    moved,
+    repeats,
     through,
 )
 from charl.schedule.prepare import MOVEMENT, Graph, Vertex
@@ -36,10 +39,19 @@ REPEATS = 2  # at so many indices a cheap value is computed in one kernel; a ste
 
 
 class MustStore(Exception):
-    """This vertex must be stored before the group can be lowered."""
+    """This vertex must be stored before the group can be lowered. Or else `update`, which it is the
+    value of, must not write in place.
+    """
 
-    def __init__(self, vertex: int):
-        self.vertex = vertex
+    def __init__(self, vertex: int, update: int = -1):
+        self.vertex, self.update = vertex, update
+
+
+class MustPack(Exception):
+    """This held vertex is to be read along `axis`, and is small beside the group: a pack pays."""
+
+    def __init__(self, vertex: int, axis: int):
+        self.vertex, self.axis = vertex, axis
 
 
 class Incompatible(Exception):
@@ -117,14 +129,15 @@ class Group:
         """An update reads what it overwrites through its own map only, and nothing in it can fail."""
         for root in self.roots:
             bases = self.graph.bases(root)
-            if not bases:
+            if not bases or self.graph[root].op == "rim":
                 continue
             (store,) = (v for v in self.order_of if v.op == "store")
             for v in self.order_of:
                 source = v.attr[0] if v.op == "gather" else v.attr  # type: ignore[index]
                 other = v.op == "load" and source in bases and v.lin.key != store.lin.key  # type: ignore[union-attr]
                 if other or v.op == "wrap" or (v.op == "gather" and source in bases):
-                    raise MustStore(self.graph[root].src[1])
+                    inplace = v.op != "wrap" and len(bases) > 1
+                    raise MustStore(self.graph[root].src[1], root if inplace else -1)
 
     # -- axes ---------------------------------------------------------------------------------
 
@@ -186,6 +199,10 @@ class Group:
 
     def root_shape(self, root: int) -> tuple[Number, ...]:
         v = self.graph[root]
+        if v.op == "parts":
+            return v.shape[:-1]
+        if v.op == "rim":
+            return v.sizes
         return self.graph.shape(v.src[1]) if v.op == "update" else v.shape
 
     def place(self, root: int, index: Index) -> None:
@@ -242,9 +259,9 @@ class Group:
         root = at in self.roots
         if not root and (at in self.stored or v.op in ("leaf", "const", "fill", "iota", "empty")):
             return
-        repeats = len(self.demands[at])
-        if repeats > 1 and v.op not in MOVEMENT:
-            if repeats > REPEATS or v.op in ("reduce", "matmul") or OPS_COST.get(v.op, 1) >= HEAVY:
+        if len(self.demands[at]) > 1 and v.op not in MOVEMENT:
+            heavy = v.op in ("reduce", "matmul") or OPS_COST.get(v.op, 1) >= HEAVY
+            if heavy or repeats(self.demands[at].values()) > REPEATS:
                 self.store(at)
         for index in fresh:
             k = key(index)
@@ -260,6 +277,12 @@ class Group:
                 self.visit_matmul(at, v, index)
             elif v.op == "gather":
                 self.visit_gather(at, v, k, index)
+            elif v.op == "parts":
+                for s in v.src:
+                    self.demand(s, index)
+            elif v.op == "rim":
+                for corner in v.attrs:  # type: ignore[union-attr]
+                    self.demand(v.src[-1], moved(index, corner))
             elif v.op == "update":
                 self.demand(v.src[1], index)
                 self.loads[at, k] = at, self.view(v, index)
@@ -312,11 +335,13 @@ class Group:
         shape = self.graph.shape(v.src[0])
         n = shape[axis]
         order = "row" if axis == len(shape) - 1 else "column"
+        together = self.is_part(at)  # with others of the same blocks
+        first = self.inner is None
         if self.contract is not None or (
-            self.inner is not None and (self.block is not None or blocked)
+            not first and not together and (self.block is not None or blocked)
         ):
             self.store(at)
-        if blocked and (at not in self.roots or len(self.roots) > 1):
+        if blocked and not together and (at not in self.roots or len(self.roots) > 1):
             self.store(at)
         if blocked:
             self.block = next(iter(index[axis].terms))
@@ -335,13 +360,18 @@ class Group:
             self.inner, self.order = free, order
         elif (
             self.order != order
-            or used != set(self.space) - set(self.inner)
+            or used != set(self.space) - {*self.inner, self.block}
             or not product(self.extents[a] for a in self.inner) == n
         ):
             self.store(at)
         inner = index[:axis] + (self.flat(self.inner),) + index[axis:]
         for s in v.src:
             self.demand(s, inner)
+
+    def is_part(self, at: int) -> bool:
+        """Whether the one root puts this vertex beside others like it."""
+        root = self.graph[self.roots[0]]
+        return root.op == "parts" and at in root.src
 
     def visit_scan(self, at: int, v: Vertex, index: Index) -> None:
         kind, axis = v.attrs  # type: ignore[misc]
@@ -443,8 +473,19 @@ class Group:
             v = self.graph[at]
             for k, index in self.demands[at].items():
                 self.values[at, k] = self.build(at, v, k, index)
-            if at in self.roots:
-                k = key(self.placed[at])
+            if at not in self.roots:
+                continue
+            k = key(self.placed[at])
+            if v.op == "parts":
+                for part, s in enumerate(v.src):
+                    lin = flatten((*self.placed[at], Lin(part, {})), v.shape)
+                    self.make("store", v.dtype, (self.values[s, k],), at, lin)
+            elif v.op == "rim":
+                for corner in v.attrs:  # type: ignore[union-attr]
+                    there = moved(self.placed[at], corner)
+                    value = self.values[v.src[-1], key(there)]
+                    self.make("store", v.dtype, (value,), at, flatten(there, v.shape))
+            else:
                 lin = (
                     self.loads[at, k][1] if v.op == "update" else flatten(self.placed[at], v.shape)
                 )
@@ -452,11 +493,15 @@ class Group:
 
     def build(self, at: int, v: Vertex, k: str, index: Index) -> Val:
         if self.held(at):
-            return self.make("load", v.dtype, (), at, flatten(index, v.shape))
+            return self.read(at, index, flatten(index, v.shape))
         if v.op in MOVEMENT:
             if (at, k) in self.loads:
                 source, lin = self.loads[at, k]
-                return self.make("load", v.dtype, (), source, lin)
+                try:
+                    index = through(v, self.graph.shape(source), index, self.extents)
+                except (NotAffine, NeedSplit):
+                    return self.make("load", v.dtype, (), source, lin)
+                return self.read(source, index, lin)
             inner = through(v, self.graph.shape(v.src[0]), index, self.extents)
             return self.values[v.src[0], key(inner)]
         if v.op == "const":
@@ -485,14 +530,28 @@ class Group:
             return self.make("gather", v.dtype, (where,), (source, stride), Lin(lin.offset, terms))
         if v.op == "update":
             return self.values[v.src[1], key(index)]
+        if v.op == "parts":
+            return self.values[v.src[0], k]
+        if v.op == "rim":
+            return self.values[v.src[-1], key(moved(index, v.attrs[0]))]  # type: ignore[index]
         if v.op == "scan":
             return self.build_scan(v, index)
         args = tuple(self.values[s, key(broadcast(index, self.graph.shape(s)))] for s in v.src)
-        if v.op == "copy":
+        if v.op in ("copy", "pack"):
             return args[0]
         if v.op == "wrap_index":
             return self.make("wrap", "i64", args, (v.sizes[0], v.node))
         return self.make(v.op, v.dtype, args)
+
+    def read(self, at: int, index: Index, lin: Lin) -> Val:
+        """A load of a held vertex, or of a pack of it."""
+        axis = packs.axis(self, at, index, lin)
+        if axis is not None:
+            if (at, axis) not in self.graph.packs:
+                raise MustPack(at, axis)
+            at = self.graph.packs[at, axis]
+            lin = flatten((*index[:axis], *index[axis + 1 :], index[axis]), self.graph.shape(at))
+        return self.make("load", self.graph[at].dtype, (), at, lin)
 
     def build_scan(self, v: Vertex, index: Index) -> Val:
         kind, axis = v.attrs  # type: ignore[misc]

@@ -101,8 +101,9 @@ def build(nodes: Sequence, flags: Sequence[int], buffers: int = ANY) -> Schedule
             kind = "leaf" if v.op == "leaf" else "temp"
             if v.op != "leaf" and v.node >= 0 and at in survivors:
                 kind = "store"
-            if v.op == "update":
-                alias = slot(graph.bases(at)[-1])
+            bases = graph.bases(at)
+            if bases:
+                alias = slot(bases[-1])
             numbers[at] = len(slots)
             slots.append(Slot(kind, v.node, v.dtype, alias))
             sizes.append(product(v.shape) * BY_SHORT[v.dtype].itemsize)

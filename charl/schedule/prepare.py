@@ -6,6 +6,10 @@ After `prepare` a graph holds only: leaf, const, fill, empty, iota, element-wise
     kernel.py; dot has two sources; "last add" and "last mul" are the totals of such scans
   scan    attrs (kind, axis)            likewise; a second source, in blocks: the totals of all blocks
     up to each one
+  parts   one source for each element of a tiny last axis, which the others lack; always stored
+  pack    its source, stored in another order of axes (see Graph.pack)
+  rim     (the rim before, if any, whose buffer it shares; base): what an update leaves of its base;
+    attrs the places of its slabs, sizes their one shape (see schedule/rims.py)
   matmul  m, n, k all larger than 1
   gather  attrs axis
   update  (copy of the base, value): writes the value into that copy's buffer
@@ -21,6 +25,7 @@ from dataclasses import dataclass
 
 from charl.core.dtypes import ALL, BY_SHORT
 from charl.ops.table import OPS
+from charl.schedule import unroll
 from charl.schedule.kernel import COLUMN_BLOCK, COLUMNS, ROW_BLOCK
 from charl.schedule.sizes import Number, Trace, ceildiv, product, same
 
@@ -61,6 +66,8 @@ class Graph:
         self.vertices: list[Vertex] = []
         self.of: list[int] = []
         self.inplace: set[int] = set()
+        self.packing = False  # whether lowering may ask for packs
+        self.packs: dict[tuple[int, int], int] = {}
 
     def __str__(self) -> str:
         lines = []
@@ -84,6 +91,8 @@ class Graph:
     def bases(self, at: int) -> tuple[int, ...]:
         """The vertices whose buffer an update writes; () for any other vertex."""
         v = self.vertices[at]
+        if v.op == "rim":
+            return v.src[:-1]
         if v.op != "update":
             return ()
         copy = v.src[0]
@@ -104,6 +113,13 @@ class Graph:
     def reduce(self, kind: str, src: tuple[int, ...], axis: int) -> int:
         """One axis of a shape without unit axes, cut into blocks while it is longer than a block."""
         x = self.vertices[src[0]]
+        if kind != "dot":
+            tiny = unroll.folded(self, kind, src[0], axis)
+            if tiny is not None:
+                return tiny
+            parts = unroll.split(self, kind, src[0], axis)
+            if parts is not None:
+                return self._reduce_parts(kind, parts, x.shape[-1])
         block = ROW_BLOCK if axis == len(x.shape) - 1 else COLUMN_BLOCK
         extent = x.shape[axis]
         rest = x.shape[:axis], x.shape[axis + 1 :]
@@ -114,6 +130,26 @@ class Graph:
             )
             return self.reduce("add" if kind == "dot" else kind, (partial,), axis)
         return self.add("reduce", x.dtype, rest[0] + rest[1], src, (kind, axis, False))
+
+    def _reduce_parts(self, kind: str, parts: Sequence[int], count: Number) -> int:
+        """Each of `parts` over its first axis, side by side along a new last axis."""
+        x = self.vertices[parts[0]]
+        extent, rest = x.shape[0], x.shape[1:]
+        blocked = extent > COLUMN_BLOCK
+        shape = (ceildiv(extent, COLUMN_BLOCK), *rest) if blocked else rest
+        src = [self.add("reduce", x.dtype, shape, (p,), (kind, 0, blocked)) for p in parts]
+        made = self.add("parts", x.dtype, (*shape, count), src)
+        return self.reduce(kind, (made,), 0) if blocked else made
+
+    def pack(self, at: int, axis: int) -> int:
+        """A copy of vertex `at` in which `axis` is last, to be read along it; made once."""
+        if (at, axis) not in self.packs:
+            x = self.vertices[at]
+            order = [a for a in range(len(x.shape)) if a != axis] + [axis]
+            shape = [x.shape[a] for a in order]
+            moved = self.add("permute", x.dtype, shape, (at,), tuple(order))
+            self.packs[at, axis] = self.add("pack", x.dtype, shape, (moved,))
+        return self.packs[at, axis]
 
     def scan(self, kind: str, src: int, axis: int) -> int:
         """Along one axis of a shape without unit axes; cut into blocks where it is long and few others

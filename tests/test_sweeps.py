@@ -1,0 +1,123 @@
+"""Updates that read what they overwrite, at other places: the values, and that arrays are not copied."""
+
+import numpy as np
+import pytest
+
+import charl as ch
+from charl.runtime import pool
+from tests.device import BACKENDS, GPU
+
+from .test_engine import during
+
+
+def five_points(a):
+    return (a[:-2, 1:-1] + a[2:, 1:-1] + a[1:-1, :-2] + a[1:-1, 2:]) * 2
+
+
+def jacobi(a):
+    a[1:-1, 1:-1] = five_points(a)
+
+
+def seven_points(a):
+    inner = a[1:-1, 1:-1, 1:-1]
+    a[1:-1, 1:-1, 1:-1] = inner * 2 - a[:-2, 1:-1, 1:-1] + a[1:-1, 2:, 1:-1] - a[1:-1, 1:-1, :-2]
+
+
+def shift(a):
+    a[3:] = a[:-3] * 2
+
+
+def uneven(a):
+    a[2:-1, 3:] = a[1:-2, :-3] - a[3:, 1:-2]
+
+
+def one_side(a):
+    a[:, :-2] = a[:, 2:] + 1
+
+
+def all_of_it(a):
+    a[:] = a[::-1] + 1
+
+
+def steps(a):
+    a[1:-1:2] = a[:-2:2] + a[2::2]
+
+
+def small_part(a):
+    a[4:7] = a[3:6] - a[5:8]
+
+
+def turned(a):
+    a.T[1:-1] = a.T[:-2] * 3
+
+
+def increment(a):
+    a[1:] += a[:-1]
+
+
+SWEEPS = [jacobi, shift, uneven, one_side, all_of_it, steps, small_part, turned, increment]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("shape", [(9, 12), (12, 12), (13, 7)])
+def test_sweeps(backend, sweep, shape):
+    x = np.arange(np.prod(shape), dtype="int32").reshape(shape) % 11
+    with ch.config(backend=backend):
+        a, want = ch.asarray(x), x.copy()
+        for _ in range(3):
+            sweep(a)
+            sweep(want)
+        assert np.array_equal(a.numpy(), want)
+        before = a.numpy()  # a snapshot
+        view = a[1:]
+        kept = a + 0
+        sweep(a)
+        sweep(want)
+        ch.eval(a)
+        sweep(a)
+        sweep(want)
+        assert np.array_equal(view.numpy(), want[1:])
+        assert np.array_equal(kept.numpy(), before)
+        assert np.array_equal(a.numpy(), want)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("shape", [(3, 3, 3), (4, 5, 6), (8, 8, 8)])
+def test_sweeps_in_three_dimensions(backend, shape):
+    x = np.arange(np.prod(shape), dtype="int32").reshape(shape) % 7
+    with ch.config(backend=backend):
+        a, want = ch.asarray(x), x.copy()
+        for _ in range(3):
+            seven_points(a)
+            seven_points(want)
+        assert np.array_equal(a.numpy(), want)
+
+
+@pytest.mark.skipif(GPU, reason="launches of the cpu are counted")
+def test_a_sweep_copies_its_border_alone():
+    """Two launches of two slabs each, and the stencil."""
+    a = ch.asarray(np.ones((64, 48), "float32")) + 0
+
+    def sweeps():
+        for _ in range(4):
+            jacobi(a)
+        ch.eval(a)
+
+    assert during(sweeps, "launches") == [1 + 4 * 3]
+
+
+@pytest.mark.cpu
+def test_sweeps_take_few_buffers():
+    """The old buffer of each sweep serves a later one."""
+    a = ch.asarray(np.ones((512, 512)))
+
+    def peak(rounds):
+        pool.reset_peak()
+        for _ in range(rounds):
+            jacobi(a)
+        ch.eval(a)
+        return pool.stats()["peak"]
+
+    peak(3)
+    assert peak(40) <= 8.5 * 512 * 512 * 8
