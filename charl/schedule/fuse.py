@@ -21,7 +21,7 @@ from charl.schedule.prepare import HANDLE, MOVEMENT, OUT, SEEN, Graph
 from charl.schedule.sizes import same
 from charl.schedule.stages import Lowered
 
-MAX_OPS = 160  # of one kernel, and of these
+MAX_OPS = 256  # of one kernel, and of these
 MAX_HEAVY = 20
 MAX_ARGS = 28
 ANY = 1 << 30  # as many buffers as a kernel wants
