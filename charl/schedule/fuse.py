@@ -14,9 +14,10 @@ from collections.abc import Sequence
 
 from charl.core.errors import InternalError
 from charl.schedule import rims
+from charl.schedule.demand import HEAVY, OPS_COST, Incompatible, MustPack, MustStore
 from charl.schedule.index import NotAffine
 from charl.schedule.kernel import Kernel, instructions
-from charl.schedule.lower import HEAVY, OPS_COST, Incompatible, MustPack, MustStore, lower
+from charl.schedule.lower import lower
 from charl.schedule.prepare import HANDLE, MOVEMENT, OUT, SEEN, Graph
 from charl.schedule.sizes import same
 from charl.schedule.stages import Lowered
