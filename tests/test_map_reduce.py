@@ -110,6 +110,18 @@ def test_a_tiny_axis_among_many(backend, tiny):
         assert same(ch.max(ch.max(d, axis=3), axis=1).numpy(), each.max(axis=3).max(axis=1))
 
 
+@pytest.mark.cpu
+@pytest.mark.parametrize("backend", ["interp", "llvm"])
+@pytest.mark.parametrize("n", [9, 16, 31, 32, 33])
+def test_points_of_more_dimensions(backend, n):
+    x, y = values((70, n), "float32"), values((90, n), "float32", 1)
+    each = x[:, None, :] - y
+    want = np.concatenate([each * each, np.full((70, 90, 64 - n), -0.0, "f4")], -1)
+    want = row(np.add, want[..., :32] + want[..., 32:])
+    with ch.config(backend=backend):
+        assert same(distances(ch, ch.asarray(x), ch.asarray(y)).numpy(), want)
+
+
 def distances(xp, a, b):
     d = a[:, None, :] - b[None, :, :]
     return xp.sum(d * d, axis=2)

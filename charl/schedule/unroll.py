@@ -15,7 +15,7 @@ from charl.schedule.sizes import Number, product, same, value
 if TYPE_CHECKING:
     from charl.schedule.prepare import Graph
 
-TINY = 8
+TINY = 8  # up to LANES where nothing large is read
 MANY = 4096  # results that make it worth while to have code for one extent
 COPIES = 96  # operations that unrolling makes, at most
 FEW = 16  # a map-reduce over broadcasts has so many times more elements than each input
@@ -26,13 +26,16 @@ ENDS = ("leaf", "const", "fill", "empty", "iota", "reduce", "scan", "matmul", "g
 
 
 def folded(graph: Graph, kind: str, at: int, axis: int) -> int | None:
-    """A reduction over a tiny axis as operations on its slices; None where that does not pay."""
+    """A reduction over a tiny axis, LANES long at most, as operations on its slices; None where that
+    does not pay.
+    """
     x = graph[at]
     fold = (LOGICAL if x.dtype == "b1" else FOLDS).get(kind)
     extent, rest = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
-    if fold is None or not product(rest) >= MANY or not extent <= TINY:
+    if fold is None or not product(rest) >= MANY or not extent <= LANES:
         return None
-    if _inputs(graph, at, x.shape, extent) is None:
+    inputs = _inputs(graph, at, x.shape, extent)
+    if inputs is None or not (extent <= TINY or _all_small(graph, inputs, x.shape)):
         return None
     parts = [_part(graph, at, axis, k) for k in range(_fixed(extent))]
 
@@ -63,13 +66,17 @@ def split(graph: Graph, kind: str, at: int, axis: int) -> list[int] | None:
     inputs = _inputs(graph, at, x.shape, extent)
     if inputs is None:
         return None
-    whole = product(x.shape)
-    if not all(product(graph.shape(s)) * FEW <= whole for s in inputs):
+    if not _all_small(graph, inputs, x.shape):
         return None
     order = (axis, *range(axis))
     shape = (x.shape[axis], *before)
     parts = [_part(graph, at, axis + 1, k) for k in range(_fixed(extent))]
     return [graph.add("permute", x.dtype, shape, (p,), order) for p in parts]
+
+
+def _all_small(graph: Graph, inputs: set[int], shape: tuple[Number, ...]) -> bool:
+    """Whether a space of this shape has many times more elements than each of these vertices."""
+    return all(product(graph.shape(s)) * FEW <= product(shape) for s in inputs)
 
 
 def _fixed(extent: Number) -> int:
