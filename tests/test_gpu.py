@@ -622,3 +622,14 @@ def test_what_may_be_stored(index, dtype):
     with pytest.raises(ValueError, match="to_device"):
         here[index] = put(value)
     same(x, a)
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "mean"])
+def test_sums_over_a_tiny_axis_have_one_order(name):
+    """Whatever computes what is summed."""
+    x = put(floats(5000, 7))
+    fold = getattr(ch, name)
+    for y in (x * 2, ch.exp(ch.sin(ch.log1p(ch.abs(x)))), x[:, ::-1] + x):
+        together = fold(y, axis=1).numpy()
+        apart = fold(put(y.numpy()), axis=1).numpy()
+        np.testing.assert_array_equal(together, apart)

@@ -38,13 +38,12 @@ def fuse(graph: Graph, buffers: int = ANY) -> tuple[list[Lowered], set[int]]:
     (`width`), but for single operations that need more.
     """
     stored = _first_stored(graph)
-    graph.packing = buffers == ANY
     _cut_large(graph, stored, min(MAX_ARGS, buffers - OTHERS))
     while True:
         try:
             groups = _partition(graph, stored, buffers)
         except MustStore as must:
-            made = rims.turn(graph, must.update) if must.update >= 0 and graph.packing else None
+            made = rims.turn(graph, must.update) if must.update >= 0 and graph.host else None
             if made:
                 stored.update(made)
                 continue
@@ -147,7 +146,7 @@ def _partition(graph: Graph, stored: set[int], buffers: int) -> list[Lowered]:
             ) from None
         if width(single) > buffers:
             _cut_wide(graph, stored, single, buffers)
-        if buffers < ANY:
+        if not graph.host:
             for at in _sums_beside_a_scan(graph, single):
                 raise MustStore(at)
         before = max((home[a] for a in single.args if a in home), default=-1)
@@ -225,7 +224,7 @@ def _join(
             merged = lower(graph, stored, sorted([*group.roots, root]))
         except (MustStore, Incompatible, NotAffine):
             continue
-        if buffers < ANY and _sums_beside_a_scan(graph, merged):
+        if not graph.host and _sums_beside_a_scan(graph, merged):
             continue
         fits = len(merged.args) <= MAX_ARGS and width(merged) <= buffers
         if fits and len(instructions(merged.kernel)) <= MAX_OPS + MAX_ARGS:

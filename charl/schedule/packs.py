@@ -34,7 +34,7 @@ def axis(group: Group, at: int, index: Index, lin: Lin) -> int | None:
 
 def _lane(group: Group) -> int | None:
     """The axis that vectors lie along; None where packs are not wanted."""
-    if not group.graph.packing or group.order != "row" or group.contract is not None:
+    if not group.graph.host or group.order != "row" or group.contract is not None:
         return None
     if group.inner is not None:
         return group.inner[-1]

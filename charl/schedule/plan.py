@@ -81,7 +81,7 @@ def build(nodes: Sequence, flags: Sequence[int], buffers: int = ANY) -> Schedule
     nothing is computed, no Node changes.
     """
     trace = Trace()
-    graph = prepare(nodes, flags, trace)
+    graph = prepare(nodes, flags, trace, host=buffers == ANY)
     if watch is not None:
         watch("prepare", graph)
     groups, stored = fuse(graph, buffers)

@@ -61,12 +61,12 @@ class Vertex:
 class Graph:
     """Vertices in topological order; `of[node]` is the vertex of a plan's node."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, host: bool = True) -> None:
         self.trace = trace
         self.vertices: list[Vertex] = []
         self.of: list[int] = []
         self.inplace: set[int] = set()
-        self.packing = False  # whether lowering may ask for packs
+        self.host = host  # on a GPU nothing is written out, packed or given a rim
         self.packs: dict[tuple[int, int], int] = {}
 
     def __str__(self) -> str:
@@ -113,7 +113,7 @@ class Graph:
     def reduce(self, kind: str, src: tuple[int, ...], axis: int) -> int:
         """One axis of a shape without unit axes, cut into blocks while it is longer than a block."""
         x = self.vertices[src[0]]
-        if kind != "dot":
+        if self.host and kind != "dot":  # a GPU's own order of a sum is another
             tiny = unroll.folded(self, kind, src[0], axis)
             if tiny is not None:
                 return tiny
@@ -169,11 +169,11 @@ class Graph:
         return self.add("scan", x.dtype, x.shape, (src, before), (kind, axis))
 
 
-def prepare(nodes: Sequence, flags: Sequence[int], trace: Trace) -> Graph:
+def prepare(nodes: Sequence, flags: Sequence[int], trace: Trace, host: bool = True) -> Graph:
     """Nodes in DFS order with their flags -> Graph. Sizes are numbered as the engine's signature
-    numbers them.
+    numbers them. host: for the cpu, not for a GPU.
     """
-    graph = Graph(trace)
+    graph = Graph(trace, host)
     first: dict[int, Number] = {}
     count = scalars = 0
 
