@@ -366,6 +366,7 @@ def run(code, **env):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.parametrize("backend", ["auto", "llvm", "interp"])
 def test_fork_while_compiling(backend):
+    pytest.importorskip("llvmlite")
     code = """
         import os, warnings
         import numpy as np
@@ -432,6 +433,7 @@ def test_backends_agree():
 
 
 def test_machine_code_takes_over():
+    pytest.importorskip("llvmlite")
     x = ch.asarray(np.arange(77.0))
 
     def program():

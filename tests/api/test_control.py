@@ -77,6 +77,7 @@ def test_eager_realizes_at_the_call():
 
 @pytest.mark.cpu
 def test_wait_compiled_returns_when_machine_code_is_there():
+    pytest.importorskip("llvmlite")
     x = ch.asarray(np.arange(777.0))
     with ch.config(backend="auto", wait="never"):
         for _ in range(3):
