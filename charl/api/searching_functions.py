@@ -9,7 +9,7 @@ import numpy as np
 from charl.api import build as b
 from charl.api.statistical_functions import extreme
 from charl.core import dtypes
-from charl.tensor import wrap
+from charl.tensor import plain_choice, wrap
 
 BLOCK = 4096  # elements that are searched together: they stay in the nearest cache
 LONG = 1 << 21  # elements from which on that pays for five launches
@@ -160,5 +160,8 @@ def where(condition, x1, x2, /):
     >>> ch.where(ch.asarray([True, False]), 1, ch.asarray([5, 6]))
     Tensor([1, 6])
     """
+    plain = plain_choice(condition, x1, x2)
+    if plain is not None:
+        return plain
     test = b.cast(b.node(condition, "where"), dtypes.bool_)
     return wrap(b.call("where", test, *b.common("where", x1, x2)))

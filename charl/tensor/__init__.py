@@ -17,6 +17,7 @@ from charl.tensor.make import (
     from_numpy_owned,
     moved,
     node_of,
+    plain_choice,
     plain_product,
     unset,
     wrap,

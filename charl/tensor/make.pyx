@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t
 from charl.core cimport infer
 from charl.engine cimport leaves
 from charl.engine cimport realize as engine
+from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.tensor cimport interop, operands
 from charl.tensor.handle cimport Tensor
@@ -30,6 +31,7 @@ cdef extern from "Python.h":
     object PyCFunction_NewEx(PyMethodDef *, object, object)
 
 cdef dict _OPS = {name: row.code for name, row in OPS.items() if row.group == "elementwise"}
+cdef int WHERE = OPS["where"].code
 cdef dict _ARITY = {row.code: row.arity for row in OPS.values()}
 
 
@@ -46,6 +48,33 @@ def node_of(Tensor tensor not None):
 def plain_product(x1, x2):
     """The product of Tensors that need no rules of promotion or broadcasting; None for all else."""
     return product(x1, x2)
+
+
+def plain_choice(condition, x1, x2):
+    """`where` of a bool Tensor and Tensors of its shape and one dtype, or one of floats and a Python number; None for
+    all else, where there are rules to follow or errors to tell.
+    """
+    cdef Node test, a, b
+    if type(condition) is not Tensor or type(x1) is not Tensor and type(x2) is not Tensor:
+        return None
+    test = current(<Tensor>condition)
+    a = _side(x1, x2, test)
+    b = _side(x2, x1, test)
+    if test.dtype != infer.B1 or a is None or b is None or a.dtype != b.dtype:
+        return None
+    return wrapped(graph.new(WHERE, a.dtype, test.shape, (test, a, b)))
+
+
+cdef Node _side(object x, object other, Node test):
+    """A Tensor's Node of the condition's shape, or a number's beside such a Tensor; or None."""
+    cdef Node node = current(<Tensor>(x if type(x) is Tensor else other))
+    if not infer.same_shape(node.shape, test.shape):
+        return None
+    if type(x) is Tensor:
+        return node
+    if infer.KIND[node.dtype] != infer.KIND_F or not (type(x) is float or type(x) is int):
+        return None
+    return graph.new_const(node.dtype, infer.scalar_bits(x, node.dtype))
 
 
 def elementwise(str name, *args, dtype=None):

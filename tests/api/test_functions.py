@@ -490,3 +490,21 @@ def test_save_and_load(tmp_path):
 def test_argument_errors_name_the_function(error, message, call):
     with pytest.raises(error, match=message):
         call(ch.ones((2, 3)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "bool"])
+def test_where_of_plain_operands_and_others(dtype):
+    """Tensors of one shape and dtype, and floats beside a number, are recorded on a path of their own."""
+    mask = np.array([[True, False, True], [False, True, False]])
+    x, y = np.arange(6).reshape(2, 3).astype(dtype), np.full((2, 3), 9).astype(dtype)
+    m, a, b = ch.asarray(mask), ch.asarray(x), ch.asarray(y)
+    cases = [(a, b, x, y), (a, 0, x, 0), (7, b, 7, y), (a, 0.5, x, 0.5), (a, True, x, True)]
+    cases += [(a, b[0], x, y[0]), (ch.asarray(x.astype("int8")), b, x.astype("int8"), y)]
+    for first, second, left, right in cases:
+        found, want = ch.where(m, first, second), np.where(mask, left, right)
+        assert found.dtype.name == device.own(want.dtype).name
+        assert found.tolist() == want.tolist()
+    assert ch.where(m[0], a, b).tolist() == np.where(mask[0], x, y).tolist()
+    assert ch.where(a, a, b).tolist() == np.where(x, x, y).tolist()
+    with pytest.raises(ValueError, match="where"):
+        ch.where(m, a[:, :2], b)
