@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import charl as ch
+from charl.engine import planning
 from tests.device import BACKENDS, GPU
 
 from .test_engine import during
@@ -150,3 +151,16 @@ def test_what_is_packed_may_be_overwritten(backend):
         assert same(far.numpy(), distances(np, x, x).max(axis=1))
         x[:, 1] = 7
         assert same(moved.numpy(), distances(np, x, x))
+
+
+@pytest.mark.cpu
+def test_values_at_many_places_are_stored():
+    """A kernel that worked each of them out apart would be endless."""
+    x = ch.asarray(np.arange(200, dtype="int32"))
+    planning.forget()
+    y, want = x, np.arange(200, dtype="int32")
+    for k in range(10):
+        y, want = (y + k) * 3, (want + k) * 3
+    total = sum([y[k] for k in range(0, 200, 7)], ch.asarray(0, dtype="int32"))
+    assert int(total) == int(want[::7].sum(dtype="int32"))
+    assert max(len(program.text.splitlines()) for program in planning.kernels()) < 400

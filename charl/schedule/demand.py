@@ -26,6 +26,7 @@ from charl.schedule.stages import Val
 OPS_COST = {name: row.cost for name, row in OPS.items()}
 HEAVY = 10  # the cost of an op from which on it is stored rather than computed twice
 REPEATS = 2  # at so many indices a cheap value is computed in one kernel; a stencil of a stencil is stored
+COPIES = 128  # values of one kernel that are at further indices, for the sake of its length
 
 
 class MustStore(Exception):
@@ -61,6 +62,7 @@ class Demand:
         self.block: int | None = None
         self.contract: dict | None = None
         self.demands: dict[int, dict[str, Index]] = {}
+        self.copies = 0  # of values at several indices
         self.heap: list[int] = []
         self.fresh: dict[int, list[Index]] = {}  # demands not yet passed on
         self.loads: dict[tuple[int, str], tuple[int, Lin]] = {}
@@ -190,8 +192,10 @@ class Demand:
         if not root and (at in self.stored or v.op in ("leaf", "const", "fill", "iota", "empty")):
             return
         if len(self.demands[at]) > 1 and v.op not in MOVEMENT:
+            self.copies += len(fresh)
             heavy = v.op in ("reduce", "matmul") or OPS_COST.get(v.op, 1) >= HEAVY
-            if heavy or repeats(self.demands[at].values()) > REPEATS:
+            wanted = self.demands[at].values()
+            if heavy or repeats(wanted) > REPEATS or self.copies > COPIES:
                 self.store(at)
         for index in fresh:
             k = key(index)
