@@ -119,8 +119,11 @@ class Body(Frame):
 
     def _load(self, at, number, instr):
         access, dtype = instr.attr, instr.dtype
-        trip, lane = self.strides(at, access.strides)
-        pointer = self.base(at, access)
+        if at.square and access in self.across:
+            trip, lane, pointer = 1, 1, self.in_tile(at, access)
+        else:
+            trip, lane = self.strides(at, access.strides)
+            pointer = self.base(at, access)
         if instr.args:
             return self._load_where(at, instr, pointer, trip, lane)
         if at.width == 1 or lane == 0:

@@ -48,6 +48,7 @@ class Region:
     inner: str | None = None  # None in a stage that does not loop
     stage: int = 0
     first_column: str = "0"  # column order: where the group starts
+    square: tuple[str, str] | None = None  # codegen/squares.py: the row in it, and its first p
     fixed: dict = field(default_factory=dict)
     splats: dict = field(default_factory=dict)  # of scalars that the body makes
 
@@ -67,6 +68,7 @@ class Frame:
         self.dtypes = [i.dtype for s in kernel.stages for i in s.body]
         self.starts = [0, *itertools.accumulate(len(s.body) for s in kernel.stages)]
         self.width = 1
+        self.across: tuple[Access, ...] = ()  # what squares are for
 
     # -- what entry defines ------------------------------------------------------------------------
 

@@ -25,12 +25,18 @@ class Memory(Arithmetic):
 
     def load(self, code: Code, dtype: str, pointer: str, width: int, mask: str | None) -> str:
         """`width` consecutive elements; masked lanes read nothing and give 0."""
+        return self._from_memory(
+            code, dtype, self.load_raw(code, dtype, pointer, width, mask), width
+        )
+
+    def load_raw(self, code: Code, dtype: str, pointer: str, width: int, mask: str | None) -> str:
+        """As load, but as it is in memory."""
         element, size = MEMORY[dtype], BY_SHORT[dtype].itemsize
         full = vector(element, width)
         if mask is None:
-            value = code.op(f"load {full}, ptr {pointer}, align {size}")
-        elif self.host.native_mask(size):
-            value = code.call(
+            return code.op(f"load {full}, ptr {pointer}, align {size}")
+        if self.host.native_mask(size):
+            return code.call(
                 f"llvm.masked.load.{suffix(element, width)}.p0",
                 full,
                 ("ptr", pointer),
@@ -38,9 +44,7 @@ class Memory(Arithmetic):
                 (vector("i1", width), mask),
                 (full, "zeroinitializer"),
             )
-        else:
-            value = self._gather_lanes(code, dtype, pointer, iota(width), width, mask)
-        return self._from_memory(code, dtype, value, width)
+        return self._gather_lanes(code, dtype, pointer, iota(width), width, mask)
 
     def gather(
         self, code: Code, dtype: str, pointer: str, offsets: str, width: int, mask: str | None

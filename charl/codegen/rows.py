@@ -12,12 +12,12 @@ from functools import partial
 
 from charl.codegen.frame import Operand, Region
 from charl.codegen.host import Host
-from charl.codegen.loops import Loops
+from charl.codegen.squares import FEW, Squares, across
 from charl.codegen.text import REGISTER, Code, vector
 from charl.schedule.kernel import GROUP, LANES, STEPS, UNIT, Instr, Kernel, Stage
 
 
-class Rows(Loops):
+class Rows(Squares):
     """Writes one Kernel of order "row"."""
 
     most_lanes = LANES
@@ -25,6 +25,8 @@ class Rows(Loops):
 
     def __init__(self, kernel: Kernel, host: Host, tier: str):
         super().__init__(kernel, host, tier)
+        if tier == "full":
+            self.across = across(kernel)
         self.walks = list(map(self.choose, self.costs, self.sizes))
         for stage, (width, split) in enumerate(self.walks):
             if kernel.block is not None and self.folds(stage, "scan"):
@@ -41,6 +43,17 @@ class Rows(Loops):
             return
         some = code.op("icmp slt i64 %begin, %end")
         extents = [self.int(axis.extent) for axis in kernel.outer]
+        if self.across:
+            many = code.op(f"icmp sge i64 {extents[-1]}, {FEW}")
+            many = code.op(f"and i1 {some}, {many}")
+            code.when(many, lambda c: self.squares(c, extents))
+            some = code.op(f"xor i1 {many}, {some}")
+            code.when(some, lambda c: self._singly(c, some, extents))
+        else:
+            self._singly(code, some, extents)
+
+    def _singly(self, code: Code, some: str, extents: list[str]) -> None:
+        """Row by row. some: whether there is one."""
         if not extents:
             code.when(some, lambda c: self._row(c, []))
         elif len(extents) == 1:
@@ -79,14 +92,16 @@ class Rows(Loops):
 
     def _row(self, code: Code, outer: list[str]) -> None:
         """All stages for one outer index."""
-        first, last = self.range(code, outer)
+        self.part(code, outer, *self.range(code, outer))
+
+    def part(self, code, outer, first, last, square=None) -> None:
         for number, stage in enumerate(self.kernel.stages):
             if stage.loop:
-                self._looping(code, number, outer, first, last)
+                self._looping(code, number, outer, first, last, square)
             else:
                 self.stage(Region(code, code, 1, None, outer, stage=number))
 
-    def _looping(self, code, stage, outer, first, last):
+    def _looping(self, code, stage, outer, first, last, square):
         sums = [
             (n, i, self.vector_cell("total", n, i, LANES)) for n, i in self.folds(stage, "reduce")
         ]
@@ -96,7 +111,8 @@ class Rows(Loops):
             self.clear(code, self.vector_cell("scan", n, instr, 1), instr, 1)
 
         def walk(before: Code, rest: Code) -> None:
-            at = Region(rest, before, self.walks[stage][0], None, outer, stage=stage)
+            width, _ = self.walks[stage]
+            at = Region(rest, before, width, None, outer, stage=stage, square=square)
             if sums:
                 rest.loop(first, last, LANES * STEPS, lambda c, p: chunk(replace(at, code=c), p))
             else:
