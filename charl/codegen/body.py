@@ -214,6 +214,8 @@ class Body(Frame):
         pointer = self._at(at, code, dtype, self.base(at, access), trip)
         if at.width == 1 or (lane == 0 and not value.wide):
             self.ops.store_one(code, dtype, value.text, pointer)
+        elif at.streams:
+            self.ops.stream(code, dtype, self.spread(at, value), pointer, at.width)
         elif lane == 1:
             self.ops.store(code, dtype, self.spread(at, value), pointer, at.width, at.mask)
         else:

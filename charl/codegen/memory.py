@@ -10,6 +10,7 @@ from charl.codegen.text import MEMORY, Code, iota, suffix, vector
 from charl.codegen.vector import Arithmetic
 from charl.core.dtypes import BY_SHORT
 
+LINE = 64  # bytes: of memory that is written at once
 NEAR = (2, 3, 4)  # strides of which whole vectors are read, by loads and shuffles
 
 
@@ -124,6 +125,14 @@ class Memory(Arithmetic):
         """A scalar."""
         value = self._to_memory(code, dtype, value, 1)
         code.do(f"store {MEMORY[dtype]} {value}, ptr {pointer}, align {BY_SHORT[dtype].itemsize}")
+
+    def stream(self, code: Code, dtype: str, value: str, pointer: str, width: int) -> None:
+        """`width` consecutive elements past the caches. pointer: at a multiple of LINE bytes."""
+        full = vector(MEMORY[dtype], width)
+        value = self._to_memory(code, dtype, value, width)
+        align = min(LINE, width * BY_SHORT[dtype].itemsize)
+        code.module.metadata["!0"] = "!{i32 1}"
+        code.do(f"store {full} {value}, ptr {pointer}, align {align}, !nontemporal !0")
 
     def store(
         self, code: Code, dtype: str, value: str, pointer: str, width: int, mask: str | None
