@@ -10,7 +10,7 @@ from pathlib import Path
 
 import benchmarks.families
 import benchmarks.workloads  # noqa: F401  (both declare workloads)
-from benchmarks import acceptance, floor, gpu, peers, pictures, report
+from benchmarks import acceptance, floor, gpu, latency, memory, peers, pictures, report
 from benchmarks.runner import QUICK, Effort, Result, measure
 from benchmarks.workload import WORKLOADS, Workload
 from charl.core.errors import BackendUnavailable
@@ -25,10 +25,14 @@ def parser() -> argparse.ArgumentParser:
         description="Measures charl against other libraries. Without names: every workload.",
         epilog="`acceptance [NAME ...]` prints the figures that the project holds itself to; "
         "`table` compares LLVM with the interpreter (element-wise, matrix product, network), "
-        "sizes 1e2 to 1e7.",
+        "sizes 1e2 to 1e7; `memory [NAME ...]` gives the peak of each workload's memory; "
+        "`latency` the time from a process's start to its first result.",
     )
     top.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(WORKLOADS)}, table, acceptance"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"of {', '.join(WORKLOADS)}, table, acceptance, memory, latency",
     )
     top.add_argument(
         "--quick", action="store_true", help="one small size each, short rounds: does it run?"
@@ -107,8 +111,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         peers.set_threads(threads)
         return acceptance.main(given.names[1:])
+    if given.names == ["latency"]:
+        every = [name for name in peers.OPTIONAL if peers.installed(name)]
+        return latency.main(every if given.peers == "all" else given.peers.split(","))
     as_table = given.names == ["table"]
-    names = [name for given_name in given.names for name in tagged(given_name)]
+    of_memory = given.names[:1] == ["memory"]
+    names = [name for given_name in given.names[of_memory:] for name in tagged(given_name)]
     unknown = [name for name in names if name not in WORKLOADS]
     if unknown:
         print(
@@ -116,6 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    if of_memory:
+        return memory.main(names, given.quick)
     chosen = [WORKLOADS[name] for name in names or WORKLOADS]
     if given.device != "cpu":
         return on_gpu(chosen if names else gpu.every(), given)

@@ -119,8 +119,11 @@ class Body(Frame):
 
     def _load(self, at, number, instr):
         access, dtype = instr.attr, instr.dtype
-        trip, lane = self.strides(at, access.strides)
-        pointer = self.base(at, access)
+        if at.square and access in self.across:
+            trip, lane, pointer = 1, 1, self.in_tile(at, access)
+        else:
+            trip, lane = self.strides(at, access.strides)
+            pointer = self.base(at, access)
         if instr.args:
             return self._load_where(at, instr, pointer, trip, lane)
         if at.width == 1 or lane == 0:
@@ -211,6 +214,8 @@ class Body(Frame):
         pointer = self._at(at, code, dtype, self.base(at, access), trip)
         if at.width == 1 or (lane == 0 and not value.wide):
             self.ops.store_one(code, dtype, value.text, pointer)
+        elif at.streams:
+            self.ops.stream(code, dtype, self.spread(at, value), pointer, at.width)
         elif lane == 1:
             self.ops.store(code, dtype, self.spread(at, value), pointer, at.width, at.mask)
         else:

@@ -48,6 +48,8 @@ class Region:
     inner: str | None = None  # None in a stage that does not loop
     stage: int = 0
     first_column: str = "0"  # column order: where the group starts
+    streams: bool = False  # stores go past the caches
+    square: tuple[str, str] | None = None  # codegen/squares.py: the row in it, and its first p
     fixed: dict = field(default_factory=dict)
     splats: dict = field(default_factory=dict)  # of scalars that the body makes
 
@@ -67,6 +69,7 @@ class Frame:
         self.dtypes = [i.dtype for s in kernel.stages for i in s.body]
         self.starts = [0, *itertools.accumulate(len(s.body) for s in kernel.stages)]
         self.width = 1
+        self.across: tuple[Access, ...] = ()  # what squares are for
 
     # -- what entry defines ------------------------------------------------------------------------
 
@@ -95,8 +98,8 @@ class Frame:
         )
         return self.entry.op(f"getelementptr i64, ptr {params}, i64 {value.k}")
 
-    def buffer(self, arg: int) -> str:
-        """The pointer of an argument."""
+    def buffer(self, arg: int, kind: str = "ptr") -> str:
+        """The pointer of an argument; its number, for a look at its low bits, where kind is i64."""
 
         def load() -> str:
             table = self.once(
@@ -104,9 +107,9 @@ class Frame:
                 lambda: self.entry.op(f"load ptr, ptr {self.entry.op(self.launch('buffers'))}"),
             )
             at = self.entry.op(f"getelementptr ptr, ptr {table}, i64 {arg}")
-            return self.entry.op(f"load ptr, ptr {at}")
+            return self.entry.op(f"load {kind}, ptr {at}")
 
-        return self.once(("buffer", arg), load)
+        return self.once(("buffer", arg, kind), load)
 
     def scalar(self, value: P, dtype: str) -> str:
         """A launch parameter as a value of the dtype: its low bytes, which come first."""

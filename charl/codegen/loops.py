@@ -48,6 +48,7 @@ class Loops(Body):
         """The module."""
         code = Code(self.module, "start")
         self.units(code)
+        self.leave(code)
         code.do("ret i32 0")
         head = "define i32 @kernel(ptr %launch, i64 %begin, i64 %end)"
         head = f"{head} {self.ops.attributes} {{"
@@ -56,6 +57,9 @@ class Loops(Body):
 
     def units(self, code: Code) -> None:
         raise NotImplementedError
+
+    def leave(self, code: Code) -> None:
+        """After the last unit."""
 
     def _measure(self) -> tuple[list[int], list[int]]:
         """By stage: primitives, and bytes of the widest dtype that is computed in."""
@@ -132,8 +136,12 @@ class Loops(Body):
         code.lines += [*before.lines, f"  br label %{start}", f"{start}:", *rest.lines]
         code.label = rest.label
 
-    def vectors(self, code: Code, first: str, last: str, width: int, split: bool, body) -> None:
-        """`body(code, index, mask)` for index first, first + width, ... below last."""
+    def vectors(
+        self, code: Code, first: str, last: str, width: int, split: bool, body, streamed=None
+    ) -> None:
+        """`body(code, index, mask)` for index first, first + width, ... below last. streamed: a
+        condition and the body for whole vectors where it holds; needs `split`.
+        """
 
         def masked(c: Code, index: str) -> None:
             left = self.least(c, c.op(f"sub i64 {last}, {index}"), str(width))
@@ -144,7 +152,12 @@ class Loops(Body):
             return
         length = code.op(f"sub i64 {last}, {first}")
         stop = self.plus(code, first, code.op(f"and i64 {length}, {-width}"))
-        code.loop(first, stop, width, lambda c, i: body(c, i, None))
+        begin = first
+        if streamed:
+            condition, other = streamed
+            code.when(condition, lambda c: c.loop(first, stop, width, other))
+            begin = code.op(f"select i1 {condition}, i64 {stop}, i64 {first}")
+        code.loop(begin, stop, width, lambda c, i: body(c, i, None))
         code.when(code.op(f"icmp slt i64 {stop}, {last}"), lambda c: masked(c, stop))
 
     def _mask(self, code: Code, count: str, width: int) -> str:

@@ -10,6 +10,7 @@ from charl.codegen.text import MEMORY, Code, iota, suffix, vector
 from charl.codegen.vector import Arithmetic
 from charl.core.dtypes import BY_SHORT
 
+LINE = 64  # bytes: of memory that is written at once
 NEAR = (2, 3, 4)  # strides of which whole vectors are read, by loads and shuffles
 
 
@@ -25,12 +26,18 @@ class Memory(Arithmetic):
 
     def load(self, code: Code, dtype: str, pointer: str, width: int, mask: str | None) -> str:
         """`width` consecutive elements; masked lanes read nothing and give 0."""
+        return self._from_memory(
+            code, dtype, self.load_raw(code, dtype, pointer, width, mask), width
+        )
+
+    def load_raw(self, code: Code, dtype: str, pointer: str, width: int, mask: str | None) -> str:
+        """As load, but as it is in memory."""
         element, size = MEMORY[dtype], BY_SHORT[dtype].itemsize
         full = vector(element, width)
         if mask is None:
-            value = code.op(f"load {full}, ptr {pointer}, align {size}")
-        elif self.host.native_mask(size):
-            value = code.call(
+            return code.op(f"load {full}, ptr {pointer}, align {size}")
+        if self.host.native_mask(size):
+            return code.call(
                 f"llvm.masked.load.{suffix(element, width)}.p0",
                 full,
                 ("ptr", pointer),
@@ -38,9 +45,7 @@ class Memory(Arithmetic):
                 (vector("i1", width), mask),
                 (full, "zeroinitializer"),
             )
-        else:
-            value = self._gather_lanes(code, dtype, pointer, iota(width), width, mask)
-        return self._from_memory(code, dtype, value, width)
+        return self._gather_lanes(code, dtype, pointer, iota(width), width, mask)
 
     def gather(
         self, code: Code, dtype: str, pointer: str, offsets: str, width: int, mask: str | None
@@ -120,6 +125,14 @@ class Memory(Arithmetic):
         """A scalar."""
         value = self._to_memory(code, dtype, value, 1)
         code.do(f"store {MEMORY[dtype]} {value}, ptr {pointer}, align {BY_SHORT[dtype].itemsize}")
+
+    def stream(self, code: Code, dtype: str, value: str, pointer: str, width: int) -> None:
+        """`width` consecutive elements past the caches. pointer: at a multiple of LINE bytes."""
+        full = vector(MEMORY[dtype], width)
+        value = self._to_memory(code, dtype, value, width)
+        align = min(LINE, width * BY_SHORT[dtype].itemsize)
+        code.module.metadata["!0"] = "!{i32 1}"
+        code.do(f"store {full} {value}, ptr {pointer}, align {align}, !nontemporal !0")
 
     def store(
         self, code: Code, dtype: str, value: str, pointer: str, width: int, mask: str | None

@@ -12,12 +12,19 @@ from functools import partial
 
 from charl.codegen.frame import Operand, Region
 from charl.codegen.host import Host
-from charl.codegen.loops import Loops
+from charl.codegen.memory import LINE
+from charl.codegen.squares import FEW, Squares, across
 from charl.codegen.text import REGISTER, Code, vector
-from charl.schedule.kernel import GROUP, LANES, STEPS, UNIT, Instr, Kernel, Stage
+from charl.core.dtypes import BY_SHORT
+from charl.schedule.kernel import GROUP, LANES, STEPS, UNIT, Access, Instr, Kernel, Stage
+
+# Bytes that a launch moves from which on its stores go past the caches: a + b of 1e7 float32 (120
+# MB) takes 2.8 ms so, and 4.2 otherwise; exp (80 MB) 2.1 and 1.8, since its results stay in the cache.
+STREAM = 96 << 20
+ACCESS = ("load", "store")
 
 
-class Rows(Loops):
+class Rows(Squares):
     """Writes one Kernel of order "row"."""
 
     most_lanes = LANES
@@ -25,10 +32,17 @@ class Rows(Loops):
 
     def __init__(self, kernel: Kernel, host: Host, tier: str):
         super().__init__(kernel, host, tier)
+        if tier == "full":
+            self.across = across(kernel)
         self.walks = list(map(self.choose, self.costs, self.sizes))
         for stage, (width, split) in enumerate(self.walks):
             if kernel.block is not None and self.folds(stage, "scan"):
                 self.walks[stage] = max(width, GROUP), split
+        self.streaming = {}
+        if tier == "full" and host.triple.startswith("x86_64"):
+            stages = enumerate(zip(kernel.stages, self.walks))
+            found = {k: streamable(kernel, stage) for k, (stage, (_, split)) in stages if split}
+            self.streaming = {k: stores for k, stores in found.items() if stores}
 
     def units(self, code: Code) -> None:
         kernel = self.kernel
@@ -41,6 +55,17 @@ class Rows(Loops):
             return
         some = code.op("icmp slt i64 %begin, %end")
         extents = [self.int(axis.extent) for axis in kernel.outer]
+        if self.across:
+            many = code.op(f"icmp sge i64 {extents[-1]}, {FEW}")
+            many = code.op(f"and i1 {some}, {many}")
+            code.when(many, lambda c: self.squares(c, extents))
+            some = code.op(f"xor i1 {many}, {some}")
+            code.when(some, lambda c: self._singly(c, some, extents))
+        else:
+            self._singly(code, some, extents)
+
+    def _singly(self, code: Code, some: str, extents: list[str]) -> None:
+        """Row by row. some: whether there is one."""
         if not extents:
             code.when(some, lambda c: self._row(c, []))
         elif len(extents) == 1:
@@ -79,14 +104,16 @@ class Rows(Loops):
 
     def _row(self, code: Code, outer: list[str]) -> None:
         """All stages for one outer index."""
-        first, last = self.range(code, outer)
+        self.part(code, outer, *self.range(code, outer))
+
+    def part(self, code, outer, first, last, square=None) -> None:
         for number, stage in enumerate(self.kernel.stages):
             if stage.loop:
-                self._looping(code, number, outer, first, last)
+                self._looping(code, number, outer, first, last, square)
             else:
                 self.stage(Region(code, code, 1, None, outer, stage=number))
 
-    def _looping(self, code, stage, outer, first, last):
+    def _looping(self, code, stage, outer, first, last, square):
         sums = [
             (n, i, self.vector_cell("total", n, i, LANES)) for n, i in self.folds(stage, "reduce")
         ]
@@ -96,7 +123,8 @@ class Rows(Loops):
             self.clear(code, self.vector_cell("scan", n, instr, 1), instr, 1)
 
         def walk(before: Code, rest: Code) -> None:
-            at = Region(rest, before, self.walks[stage][0], None, outer, stage=stage)
+            width, _ = self.walks[stage]
+            at = Region(rest, before, width, None, outer, stage=stage, square=square)
             if sums:
                 rest.loop(first, last, LANES * STEPS, lambda c, p: chunk(replace(at, code=c), p))
             else:
@@ -122,15 +150,51 @@ class Rows(Loops):
 
     def _walk(self, at: Region, first: str, last: str) -> None:
         """The stage's body along the inner axis."""
-        self.vectors(
-            at.code,
-            first,
-            last,
-            *self.walks[at.stage],
-            lambda c, index, mask: self.stage(
-                replace(at, code=c, inner=index, mask=mask, splats={})
-            ),
-        )
+
+        def body(c: Code, index: str, mask: str | None, streams: bool = False) -> None:
+            self.stage(replace(at, code=c, inner=index, mask=mask, splats={}, streams=streams))
+
+        streamed = None
+        if at.stage in self.streaming:
+            condition = self.streams(at, first, self.streaming[at.stage])
+            streamed = condition, lambda c, index: body(c, index, None, True)
+        self.vectors(at.code, first, last, *self.walks[at.stage], body, streamed)
+
+    # -- stores past the caches --------------------------------------------------------------------
+
+    def leave(self, code: Code) -> None:
+        if self.streaming:  # what is stored this way is ordered with nothing else
+            fence = code.module.declare("llvm.x86.sse.sfence", "void")
+            code.when(self.large(), lambda c: c.do(f"call void {fence}()"))
+
+    def large(self) -> str:
+        """i1: whether the launch moves more than caches hold."""
+
+        def make() -> str:
+            code, total = self.entry, "0"
+            axes = (*self.kernel.outer, self.kernel.inner)
+            body = (i for stage in self.kernel.stages for i in stage.body)
+            for access in dict.fromkeys(i.attr for i in body if i.op in ACCESS):
+                size = str(BY_SHORT[self.kernel.args[access.arg].dtype].itemsize)
+                for axis, stride in zip(axes, access.strides):
+                    if stride != 0:
+                        size = code.op(f"mul i64 {size}, {self.int(axis.extent)}")
+                total = self.plus(code, total, size)
+            return code.op(f"icmp sge i64 {total}, {STREAM}")
+
+        return self.once("large", make)
+
+    def streams(self, at: Region, first: str, stores: tuple[Access, ...]) -> str:
+        """i1: whether a walk from `first` may store past the caches: all begins lie at lines."""
+        code, yes = at.code, self.large()
+        for access in stores:
+            size = BY_SHORT[self.kernel.args[access.arg].dtype].itemsize
+            start = self.affine(at.before, access.offset, access.strides, at.outer)
+            start = code.op(f"mul i64 {self.plus(code, start, first)}, {size}")
+            start = code.op(f"add i64 {self.buffer(access.arg, 'i64')}, {start}")
+            rest = code.op(f"and i64 {start}, {LINE - 1}")
+            yes = code.op(f"and i1 {yes}, {code.op(f'icmp eq i64 {rest}, 0')}")
+        return yes
 
     def _tree(self, code: Code, instr: Instr, total: str) -> str:
         """Lane l takes op(l, l + h) for h = 16, 8, 4, 2, 1."""
@@ -149,6 +213,20 @@ def _part(code: Code, full: str, value: str, start: int, count: int) -> str:
     if count == 1:
         return code.op(f"extractelement {full} {value}, i64 {start}")
     return code.shuffle(full, value, "poison", range(start, start + count))
+
+
+def streamable(kernel: Kernel, stage: Stage) -> tuple[Access, ...]:
+    """The stage's stores, if all could go past the caches: nothing that is folded or read again."""
+    if not stage.loop:
+        return ()
+    stores = []
+    for instr in stage.body:
+        if instr.op == "store":
+            stores.append(instr.attr)
+        elif instr.op in ("reduce", "scan", "keep", "kept"):
+            return ()
+    fresh = all(kernel.args[a.arg].mode == "out" and a.strides[-1] == 1 for a in stores)
+    return tuple(stores) if fresh else ()
 
 
 def _folds_nothing(stage: Stage) -> bool:

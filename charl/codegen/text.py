@@ -103,6 +103,7 @@ class Module:
         self.declared: dict[str, str] = {}
         self.constants: dict[tuple[str, str], str] = {}
         self.helpers: dict[str, str] = {}
+        self.metadata: dict[str, str] = {}
         self.functions: dict[tuple, str] = {}  # by what they compute, and the width
         self._fresh = 0
 
@@ -123,7 +124,9 @@ class Module:
             f"{name} = private unnamed_addr constant {kind} {value}"
             for (kind, value), name in self.constants.items()
         ]
-        return "\n".join([*tables, kernel, *self.helpers.values(), *self.declared.values(), ""])
+        notes = [f"{name} = {value}" for name, value in self.metadata.items()]
+        parts = (*tables, kernel, *self.helpers.values(), *self.declared.values(), *notes, "")
+        return "\n".join(parts)
 
 
 class Code:

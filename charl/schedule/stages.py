@@ -109,7 +109,7 @@ def assemble(group) -> Lowered | None:
     if len(inner) > 1:
         return None
     if not inner and outer:
-        inner = [outer.pop(tile.vector_axis([extents[a] for a in outer]))]
+        outer, inner = _arranged(outer, values, extents)
     axes = outer + inner
     _levels(values, set(inner))
     numbering = Numbering(group)
@@ -205,6 +205,30 @@ def _merge(axes: list[int], lins: list[Lin], extents: dict, fixed: int | None = 
             result.pop()
         result.append(b)
     return result
+
+
+def _arranged(axes: list[int], values: list[Val], extents: dict) -> tuple[list[int], list[int]]:
+    """The outer axes and the inner one of a kernel that folds nothing: what it stores shall be
+    consecutive along the inner one, and what it loads across that, along the last outer one.
+    """
+    stores = [v.lin for v in values if v.op == "store" and v.lin is not None]
+    loads = [v.lin for v in values if v.op == "load" and v.lin is not None]
+    at = tile.vector_axis([extents[a] for a in axes])
+    if not _along(axes[at], stores):
+        long = [k for k, a in enumerate(axes) if _along(a, stores) and extents[a] >= tile.TINY]
+        at = long[0] if long else at
+    inner = axes.pop(at)
+    across = (a for lin in loads for a in axes if lin.terms.get(inner) and _along(a, [lin]))
+    last = next(across, None)
+    if last is not None:
+        axes.remove(last)
+        axes.append(last)
+    return axes, [inner]
+
+
+def _along(axis: int, lins: list[Lin]) -> bool:
+    """Whether all of these are consecutive along the axis."""
+    return all(same(lin.terms.get(axis, 0), 1) for lin in lins)
 
 
 def _levels(values: list[Val], inner: set[int]) -> None:

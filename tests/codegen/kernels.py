@@ -185,6 +185,36 @@ def three_outer_axes(n, rng):
 
 
 @case
+def across(n, rng):
+    """Two operands whose elements are consecutive down the rows, and one along them."""
+    k = Kernel(
+        args(("f32", "in"), ("i8", "in"), ("f32", "in"), ("f32", "out")),
+        (Axis(P(0)), Axis(P(1))),
+        Axis(P(2)),
+        "row",
+        None,
+        (
+            once(("param", "f32", (), P(6))),
+            loop(
+                ("load", "f32", (), Access(0, 0, (P(4), 1, P(3)))),
+                ("load", "i8", (), Access(1, 1, (0, 1, P(3)))),
+                ("cast", "f32", (2,)),
+                ("load", "f32", (), Access(2, 0, (P(4), P(5), 1))),
+                ("add", "f32", (1, 3)),
+                ("multiply", "f32", (5, 4)),
+                ("add", "f32", (6, 0)),
+                ("store", "f32", (7,), Access(3, 0, (P(4), P(5), 1))),
+            ),
+        ),
+    )
+    m = 67 if n > 70 else 19
+    arrays = [values("f32", 2 * m * n, rng), values("i8", m * n + 1, rng)]
+    arrays += [values("f32", 2 * m * n, rng), np.zeros(2 * m * n, "f4")]
+    bits = int(np.float32(0.5).view("i4"))
+    return k, arrays, [2, m, n, m, m * n, n, bits]
+
+
+@case
 def in_place(n, rng):
     k = Kernel(
         args(("f64", "inout"), ("f64", "in")),

@@ -73,7 +73,9 @@ def run(function, kernel, arrays, params, splits=()):
     """
     guarded = []
     for a in arrays:
-        memory = np.full(a.nbytes + 2 * GUARD, 0xA5, np.uint8)
+        memory = np.full(a.nbytes + 2 * GUARD + 64, 0xA5, np.uint8)
+        first = -memory.ctypes.data % 64  # at lines of memory, as the pool's blocks are
+        memory = memory[first : first + a.nbytes + 2 * GUARD]
         memory[GUARD : GUARD + a.nbytes] = np.ascontiguousarray(a).view(np.uint8).reshape(-1)
         guarded.append(memory)
     nbytes = scratch_bytes(kernel, params)

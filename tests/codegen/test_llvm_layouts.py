@@ -7,12 +7,12 @@ import os
 import numpy as np
 import pytest
 
-from charl.codegen import llvm
+from charl.codegen import llvm, rows
 from charl.codegen.host import GENERIC, HASWELL
 from charl.runtime import jit
 from charl.schedule.kernel import Access, Arg, Axis, Instr, Kernel, P, Stage
 from tests.codegen import machine
-from tests.codegen.test_llvm import THIS
+from tests.codegen.test_llvm import THIS, check, expect, known
 from tests.ops.evaluate import NUMPY
 from tests.ops.samples import random
 
@@ -73,3 +73,39 @@ def test_near_strides(dtype, host):
                 assert function(ctypes.byref(launch), 0, machine.units(kernel, [n])) == 0
                 assert machine.same(out, x[::stride].copy())
                 assert machine.same(copy, other)
+
+
+def across(dtype):
+    """out[i, j] = x[i + p2 * j]"""
+    body = (
+        Instr("load", dtype, (), Access(0, 0, (1, P(2)))),
+        Instr("store", dtype, (0,), Access(1, 0, (P(1), 1))),
+    )
+    args = (Arg(dtype, "in"), Arg(dtype, "out"))
+    return Kernel(args, (Axis(P(0)),), Axis(P(1)), "row", None, (Stage(True, body),))
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.cpu)
+@pytest.mark.parametrize("dtype", ["b1", "i8", "u16", "f16", "f32", "i64", "f64"])
+def test_transposed(dtype, host):
+    """Squares of all sizes and dtypes, cut anywhere by the launch."""
+    rng = np.random.default_rng(4)
+    kernel = across(dtype)
+    function, _owner = machine.build(llvm.emit(kernel, host, "full"), "none")
+    for m, n, splits in ((3, 70, ()), (4, 1, ()), (17, 64, (5,)), (130, 67, (1, 40, 129))):
+        x = random(dtype, m * n, rng)
+        want = x.reshape(n, m).T.copy().reshape(-1)
+        expect(function, kernel, [x, x.copy()], [m, n, m], [x, want], None, splits)
+
+
+@pytest.mark.parametrize("name", ["add", "mixed_widths", "strides", "across", "three_outer_axes"])
+def test_stores_past_the_caches(name, monkeypatch):
+    """Of small arrays, too: rows that begin at lines of memory, and those that do not."""
+    monkeypatch.setattr(rows, "STREAM", 1)
+    kernel = known(name, 1)[0]
+    text = llvm.emit(kernel, THIS, "full")
+    if name == "add" and "x86" in THIS.triple:
+        assert "!nontemporal" in text and "sfence" in text
+    for n in (1, 31, 64, 128, 257):
+        kernel, arrays, params = known(name, n)[:3]
+        check(kernel, arrays, params)
