@@ -178,6 +178,7 @@ from charl.core.dtypes import bool_ as bool
 from charl.core.lazy import submodules as _submodules
 from charl.core.settings import config
 from charl.tensor import Tensor
+from charl.tensor import recorded as _recorded
 
 _install()
 __getattr__ = _submodules(__name__, "nn")

@@ -4,7 +4,7 @@ import builtins
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from types import EllipsisType, ModuleType
-from typing import IO, Any, Literal, TypeAlias
+from typing import IO, Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -24,10 +24,13 @@ DTypeLike: TypeAlias = DType | np.dtype[Any] | builtins.type | str
 Device: TypeAlias = str
 Axis: TypeAlias = int | tuple[int, ...] | None
 Index: TypeAlias = Any
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 __version__: str
 __array_api_version__: str
 config: Config
+
+def _recorded(function: _Function) -> _Function: ...
 
 e: float
 inf: float
