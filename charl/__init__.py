@@ -147,7 +147,7 @@ from charl.api.searching_functions import (
     where,
 )
 from charl.api.set_functions import isin, unique_all, unique_counts, unique_inverse, unique_values
-from charl.api.sorting_functions import argsort, sort
+from charl.api.sorting_functions import argsort, bincount, sort, top_k
 from charl.api.statistical_functions import (
     cumulative_prod,
     cumulative_sum,
@@ -178,6 +178,7 @@ from charl.core.dtypes import bool_ as bool
 from charl.core.lazy import submodules as _submodules
 from charl.core.settings import config
 from charl.tensor import Tensor
+from charl.tensor import recorded as _recorded
 
 _install()
 __getattr__ = _submodules(__name__, "nn")

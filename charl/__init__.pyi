@@ -4,7 +4,7 @@ import builtins
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from types import EllipsisType, ModuleType
-from typing import IO, Any, Literal, TypeAlias
+from typing import IO, Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from charl.api import random as random
 from charl.api.data_type_functions import finfo_object, iinfo_object
 from charl.api.info import Info
 from charl.api.set_functions import UniqueAll, UniqueCounts, UniqueInverse
+from charl.api.sorting_functions import TopK
 from charl.core.dtypes import DType
 from charl.core.settings import Config
 
@@ -24,10 +25,13 @@ DTypeLike: TypeAlias = DType | np.dtype[Any] | builtins.type | str
 Device: TypeAlias = str
 Axis: TypeAlias = int | tuple[int, ...] | None
 Index: TypeAlias = Any
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 __version__: str
 __array_api_version__: str
 config: Config
+
+def _recorded(function: _Function) -> _Function: ...
 
 e: float
 inf: float
@@ -443,9 +447,13 @@ def unique_values(x: ArrayLike, /) -> Tensor: ...
 def argsort(
     x: ArrayLike, /, *, axis: int = -1, descending: bool_ = False, stable: bool_ = True
 ) -> Tensor: ...
+def bincount(
+    x: ArrayLike, /, *, weights: ArrayLike | None = None, minlength: int = 0
+) -> Tensor: ...
 def sort(
     x: ArrayLike, /, *, axis: int = -1, descending: bool_ = False, stable: bool_ = True
 ) -> Tensor: ...
+def top_k(x: ArrayLike, k: int, /, *, axis: int = -1, largest: bool_ = True) -> TopK: ...
 
 # statistical_functions
 def cumulative_prod(

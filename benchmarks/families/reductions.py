@@ -267,3 +267,57 @@ workload(
     quick=16_000,
     tags=("sorting",),
 )
+
+
+def top(xp, x):
+    return xp.partition(x, -64)[-64:].sum()
+
+
+def top_charl(xp, x):
+    return xp.sum(xp.top_k(x, 64).values)
+
+
+def top_torch(xp, x):
+    return xp.topk(x, 64).values.sum()
+
+
+def top_jax(xp, x):
+    import jax
+
+    return jax.lax.top_k(x, 64)[0].sum()
+
+
+workload(
+    "topk",
+    "sum of the 64 largest, which charl leaves to NumPy: reported, not counted",
+    sizes=(16_000, 1_000_000),
+    make=arrays(vector),
+    run=versions(top, charl=top_charl, torch=top_torch, jax=top_jax),
+    nbytes=lambda n: 4 * n,
+    flops=lambda n: n,
+    tolerance=1e-5,
+    quick=16_000,
+    tags=("sorting",),
+)
+
+
+def counted(xp, x):
+    return xp.bincount(x, minlength=256)
+
+
+def counted_jax(xp, x):
+    return xp.bincount(x, length=256)
+
+
+workload(
+    "bincount",
+    "histogram of 256 bins, a scatter-add, which charl leaves to NumPy: reported, not counted",
+    sizes=(16_000, 1_000_000),
+    make=lambda n, rng: (rng.integers(0, 256, n),),
+    run=versions(counted, jax=counted_jax),
+    nbytes=lambda n: 8 * n,
+    flops=lambda n: n,
+    tolerance=0,
+    quick=16_000,
+    tags=("sorting",),
+)

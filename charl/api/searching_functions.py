@@ -9,7 +9,7 @@ import numpy as np
 from charl.api import build as b
 from charl.api.statistical_functions import extreme
 from charl.core import dtypes
-from charl.tensor import plain_choice, wrap
+from charl.tensor import plain_choice, recorded, wrap
 
 BLOCK = 4096  # elements that are searched together: they stay in the nearest cache
 LONG = 1 << 21  # elements from which on that pays for five launches
@@ -84,6 +84,7 @@ def _size(n) -> int:
     return size
 
 
+@recorded
 def argmax(x, /, *, axis=None, keepdims=False):
     """The index of the greatest element, the first of equals; NaN wins. int64. axis None: into the
     flat x.
@@ -96,6 +97,7 @@ def argmax(x, /, *, axis=None, keepdims=False):
     return _arg("argmax", "max", x, axis, keepdims)
 
 
+@recorded
 def argmin(x, /, *, axis=None, keepdims=False):
     """The index of the least element, the first of equals; NaN wins. int64. axis None: into the
     flat x.
@@ -108,6 +110,7 @@ def argmin(x, /, *, axis=None, keepdims=False):
     return _arg("argmin", "min", x, axis, keepdims)
 
 
+@recorded
 def count_nonzero(x, /, *, axis=None, keepdims=False):
     """The number of elements that are not 0 or False. int64.
 

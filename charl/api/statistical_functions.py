@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from charl.api import build as b
 from charl.core import dtypes
-from charl.tensor import wrap
+from charl.tensor import recorded, wrap
 
 _SUMS = {"b": dtypes.int64, "i": dtypes.int64, "u": dtypes.uint64}
 
@@ -25,6 +25,7 @@ def _accumulate(name: str, function: str, x, axis, dtype, keepdims):
     return wrap(b.cast(b.reduce(name, n, axes, keepdims), target))
 
 
+@recorded
 def sum(x, /, *, axis=None, dtype=None, keepdims=False):
     """The sum. Ints and bools give int64, unsigned ints uint64, floats their dtype, unless dtype
     states one.
@@ -35,6 +36,7 @@ def sum(x, /, *, axis=None, dtype=None, keepdims=False):
     return _accumulate("sum", "sum", x, axis, dtype, keepdims)
 
 
+@recorded
 def prod(x, /, *, axis=None, dtype=None, keepdims=False):
     """The product, with dtypes as sum has them.
 
@@ -57,6 +59,7 @@ def any_zero(sizes) -> bool:
     return 0 in tuple(sizes)
 
 
+@recorded
 def max(x, /, *, axis=None, keepdims=False):
     """The greatest element; NaN where there is one. Raises ValueError if there is no element.
 
@@ -67,6 +70,7 @@ def max(x, /, *, axis=None, keepdims=False):
     return wrap(extreme("max", n, b.axes_in(axis, len(n.shape), "max"), keepdims))
 
 
+@recorded
 def min(x, /, *, axis=None, keepdims=False):
     """The least element; NaN where there is one. Raises ValueError if there is no element.
 
@@ -97,6 +101,7 @@ def _mean(n, axes, keepdims):
     return b.call("divide", b.reduce("sum", n, axes, keepdims), count)
 
 
+@recorded
 def mean(x, /, *, axis=None, keepdims=False):
     """The sum divided by the number of elements; NaN if there is none. Ints and bools give float64.
 
@@ -121,6 +126,7 @@ def _variance(function, x, axis, correction, keepdims):
     return b.call("divide", squares, divisor), target
 
 
+@recorded
 def var(x, /, *, axis=None, correction=0.0, keepdims=False):
     """The variance: the sum of squared differences from the mean, divided by the count less
     `correction`.
@@ -134,6 +140,7 @@ def var(x, /, *, axis=None, correction=0.0, keepdims=False):
     return wrap(b.cast(n, target))
 
 
+@recorded
 def std(x, /, *, axis=None, correction=0.0, keepdims=False):
     """The standard deviation: the square root of var.
 
@@ -163,6 +170,7 @@ def _scan(name, function, initial, x, axis, dtype, include_initial):
     return wrap(out)
 
 
+@recorded
 def cumulative_sum(x, /, *, axis=None, dtype=None, include_initial=False):
     """Sums of all elements up to each one. axis may be left out in one dimension.
 
@@ -177,6 +185,7 @@ def cumulative_sum(x, /, *, axis=None, dtype=None, include_initial=False):
     return _scan("cumsum", "cumulative_sum", 0, x, axis, dtype, include_initial)
 
 
+@recorded
 def cumulative_prod(x, /, *, axis=None, dtype=None, include_initial=False):
     """Products of all elements up to each one, in order on the CPU; include_initial puts a 1 in front.
 

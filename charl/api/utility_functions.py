@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from charl.api import build as b
 from charl.core import dtypes
-from charl.tensor import wrap
+from charl.tensor import recorded, wrap
 
 
 def _test(name, x, axis, keepdims):
@@ -13,6 +13,7 @@ def _test(name, x, axis, keepdims):
     return wrap(b.reduce(name, b.cast(n, dtypes.bool_), axes, keepdims))
 
 
+@recorded
 def all(x, /, *, axis=None, keepdims=False):
     """Whether all elements are nonzero (NaN is); True of none. Bool.
 
@@ -22,6 +23,7 @@ def all(x, /, *, axis=None, keepdims=False):
     return _test("all", x, axis, keepdims)
 
 
+@recorded
 def any(x, /, *, axis=None, keepdims=False):
     """Whether any element is nonzero (NaN is); False of none. Bool.
 
@@ -31,6 +33,7 @@ def any(x, /, *, axis=None, keepdims=False):
     return _test("any", x, axis, keepdims)
 
 
+@recorded
 def diff(x, /, *, axis=-1, n=1, prepend=None, append=None):
     """Differences of neighbours along an axis, n times over; of bools, whether they differ.
 

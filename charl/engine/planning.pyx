@@ -5,8 +5,7 @@ A structure, which is a signature with its sizes told apart by equality alone, k
 the new sizes costs no scheduling. Programs are known by their kernel's text.
 """
 
-from cpython.tuple cimport PyTuple_GET_SIZE
-
+from charl.engine.opening cimport Work, opened
 from charl.engine.walk cimport DONATE, state_t
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
@@ -30,20 +29,20 @@ cdef object _programs = weakref.WeakValueDictionary()
 cdef object _recent = OrderedDict()           # Program by text: keeps the latest alive
 
 
-cdef tuple _structure(state_t *s):
+cdef tuple _structure(state_t *s, Work work):
     """(structure key, sizes): sizes by the numbers that classes of them first had."""
     cdef list words = [], sizes = []
     cdef dict classes = {0: 0, 1: 1, -1: -1}
-    cdef Py_ssize_t i, k, at
-    cdef Node node
-    for i in range(s.count):
-        node = <Node>s.order[i]
-        at = s.headers[i]
-        words.append(s.key[at])
+    cdef Py_ssize_t i
+    cdef Node node, source
+    for i in range(len(work.nodes)):
+        node = <Node>work.nodes[i]
         numbers = node.shape
+        words.append((graph.LEAF if node.value is not None else node.op) | node.dtype << 16 | len(numbers) << 32)
         if node.value is None and node.op != graph.CONST:
-            for k in range(PyTuple_GET_SIZE(node.src) + (1 if node.attr_id else 0)):
-                words.append(s.key[at + 1 + k])
+            words.append(<int>work.flags[i] | node.attr_id << 8)
+            for source in node.src:
+                words.append(source.index)
             numbers += node.sizes
         for number in numbers:
             words.append(classes.setdefault(number, len(classes)))
@@ -56,7 +55,8 @@ cdef tuple _structure(state_t *s):
 cdef Plan plan_for(state_t *s):
     """A plan for a signature that has none."""
     global structure_hits
-    key, sizes = _structure(s)
+    cdef Work work = opened(s)
+    key, sizes = _structure(s, work)
     known = _structures.get(key)
     bound = None
     if known is None:
@@ -72,20 +72,20 @@ cdef Plan plan_for(state_t *s):
             break
         bound = None
     if bound is None:
-        schedule, bound = _fitting(s, sizes)
+        schedule, bound = _fitting(s, work, sizes)
         if s.device:
             programs = tuple([step.kernel for step in schedule.steps])  # offload makes shaders for sizes
         else:
             programs = tuple([_program(step.kernel) for step in schedule.steps])
         known.append((schedule, programs))
-    return _bound_plan(schedule, bound, programs, s.count)
+    return _bound_plan(schedule, bound, programs, s.count, work)
 
 
-cdef tuple _fitting(state_t *s, list sizes):
+cdef tuple _fitting(state_t *s, Work work, list sizes):
     """(Schedule, Bound) of the walk: cut further while arrays of several bindings make a kernel too wide."""
     cdef Py_ssize_t buffers = s.buffers or scheduling.plan.ANY, excess
     while True:
-        schedule = _scheduled(s, buffers)
+        schedule = _scheduled(work, buffers)
         bound = schedule.bind(sizes)
         if bound is None:
             raise InternalError("schedule: its own sizes do not bind", schedule)
@@ -109,11 +109,9 @@ cdef Py_ssize_t _excess(state_t *s, schedule, bound) except? -1:
     return most
 
 
-cdef object _scheduled(state_t *s, Py_ssize_t buffers):
+cdef object _scheduled(Work work, Py_ssize_t buffers):
     """A Schedule of the walk's Nodes, in kernels of so many buffers."""
-    cdef Py_ssize_t i
-    cdef list nodes = [<Node>s.order[i] for i in range(s.count)]
-    cdef list flags = [(s.key[s.headers[i]] >> 24) & 255 for i in range(s.count)]
+    cdef list nodes = work.nodes, flags = work.flags
     cdef bint shown = config.debug >= 2 or config.dump
     if config.verify:
         verify.verify(nodes)
@@ -127,18 +125,21 @@ cdef object _scheduled(state_t *s, Py_ssize_t buffers):
     return schedule
 
 
-cdef Plan _bound_plan(schedule, bound, tuple programs, Py_ssize_t nodes):
-    """The Plan of a Schedule bound to sizes."""
-    cdef list steps, slots
+cdef Plan _bound_plan(schedule, bound, tuple programs, Py_ssize_t nodes, Work work):
+    """The Plan of a Schedule bound to sizes, in the walk's numbers."""
+    cdef list steps = [], slots = [], places = work.places
     kinds = {"leaf": launch.SLOT_LEAF, "store": launch.SLOT_STORE, "temp": launch.SLOT_TEMP}
-    steps = [
-        (program, step.buffers, [arg.mode for arg in step.kernel.args], made.params, made.scalars, made.units,
-         made.work, made.scratch, step.sites)
-        for program, step, made in zip(programs, schedule.steps, bound.steps)
-    ]  # fmt: skip
-    slots = [
-        (kinds[slot.kind], slot.node, slot.alias, nbytes) for slot, nbytes in zip(schedule.slots, bound.nbytes)
-    ]
+    for program, step, made in zip(programs, schedule.steps, bound.steps):
+        modes = [arg.mode for arg in step.kernel.args]
+        params, scalars = work.params(made.params, made.scalars)
+        sites = tuple([places[site] for site in step.sites])
+        steps.append(
+            (program, step.buffers, modes, params, scalars, made.units, made.work, made.scratch, sites)
+        )
+    for slot, nbytes in zip(schedule.slots, bound.nbytes):
+        place = places[slot.node] if slot.node >= 0 else -1
+        kind = "temp" if slot.kind == "store" and place < 0 else slot.kind
+        slots.append((kinds[kind], place, slot.alias, nbytes))
     return Plan(steps, slots, nodes)
 
 

@@ -191,6 +191,8 @@ def flush():
 
 cdef int bound_pending(Node node) except -1:
     """Called for a new Tensor's Node that is too deep, in borrowed memory's shade, or made in eager mode."""
+    if RECORDING:
+        return 0
     if _eager or node.depth >= graph.BORROWED:
         return realize(node)
     if node.device and node.depth <= ON_GPU * PENDING_LIMIT and not graph.PRESSURE:

@@ -23,6 +23,7 @@ update      (base, value)  base with the view that attrs and sizes describe repl
                            movements that lead from base to the view, ("slice", ndim) | ("permute", perm) |
                            ("reshape", ndim of the result), or ("strided", ndim) alone; sizes: their numbers (slice:
                            starts, steps, shape; reshape: shape; strided: offset, strides, shape, in elements)
+compound    operands    attrs: a Template, whose Nodes it stands for; no op of the table
 """
 
 cimport cython
@@ -61,6 +62,7 @@ SUM, PROD, MAX, MIN, ANY, ALL = map(_code, ("sum", "prod", "max", "min", "any", 
 MATMUL, CUMSUM, CUMPROD = map(_code, ("matmul", "cumsum", "cumprod"))
 GATHER, WRAP_INDEX, UPDATE = map(_code, ("gather", "wrap_index", "update"))
 CAST, WHERE = _code("cast"), _code("where")
+COMPOUND = len(table.OPS)
 
 
 # Sources of freed Nodes, waiting for the loop in __dealloc__ that releases them.
@@ -131,7 +133,7 @@ def table_name(int op):
     return _NAMES[op]
 
 
-_NAMES = list(table.OPS)
+_NAMES = [*table.OPS, "compound"]
 
 
 cdef inline int _inherit(Node node, tuple src) noexcept:
@@ -244,7 +246,9 @@ cpdef Node make(
     cdef object known
     if attrs is not None or sizes or site is not None:
         node.extra = (attrs, sizes, site)
-    if attrs is not None:
+    if op == COMPOUND:
+        node.attr_id = attrs.number
+    elif attrs is not None:
         known = _ATTR_IDS.get(attrs)
         if known is None:
             known = _ATTR_IDS.setdefault(attrs, len(_ATTR_IDS) + 1)

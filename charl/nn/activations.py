@@ -17,6 +17,7 @@ def relu(input):
     return ch.maximum(input, 0)
 
 
+@ch._recorded
 def gelu(input, approximate="none"):
     """input * Phi(input), Phi the normal distribution's cumulative function, or with approximate="tanh" its
     approximation 0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))). input (...) of floats.
@@ -35,6 +36,7 @@ def gelu(input, approximate="none"):
     raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
 
 
+@ch._recorded
 def sigmoid(input):
     """1 / (1 + exp(-input)), without overflow. input (...) of floats.
 
@@ -44,6 +46,7 @@ def sigmoid(input):
     return ch.sigmoid(floating(input, "sigmoid"))
 
 
+@ch._recorded
 def silu(input):
     """input * sigmoid(input). input (...) of floats.
 
@@ -54,6 +57,7 @@ def silu(input):
     return x * ch.sigmoid(x)
 
 
+@ch._recorded
 def softmax(input, dim=-1):
     """exp(input) over its sum along axis dim, without overflow. input (...) of floats.
 

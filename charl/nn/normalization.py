@@ -8,6 +8,7 @@ import charl as ch
 from charl.nn.arguments import floating
 
 
+@ch._recorded
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     """(input - mean) / sqrt(variance + eps) * weight + bias, over the last axes, which are normalized_shape (an int or
     a tuple), as weight and bias are. The variance is that of the population. The result has input's shape and dtype.

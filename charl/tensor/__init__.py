@@ -23,3 +23,4 @@ from charl.tensor.make import (
     wrap,
 )
 from charl.tensor.parts import view_expand, view_permute, view_reshape
+from charl.tensor.recorded import recorded

@@ -1,0 +1,11 @@
+# cython: language_level=3
+from charl.graph.node cimport Node
+
+cdef class Template:
+    cdef readonly tuple inputs  # the Nodes that stand for operands
+    cdef readonly tuple order   # all others, sources first; the last one is the result
+    cdef readonly int number    # in signatures
+    cdef readonly bint small    # whether the result is no larger than what a reduction in it leaves
+    cdef int depth
+
+cdef Node use(tuple extra, tuple src)

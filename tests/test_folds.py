@@ -1,0 +1,89 @@
+"""Orders of sums, to the bit, against loops in plain NumPy: few elements of a row, and few columns."""
+
+import numpy as np
+import pytest
+
+import charl as ch
+from charl.schedule.kernel import COLUMN_BLOCK, LANES, STEPS
+
+pytestmark = pytest.mark.cpu
+
+
+def numbers(*shape, dtype="float32"):
+    return np.random.default_rng(3).standard_normal(shape).astype(dtype)
+
+
+def by_lanes(x):
+    """The sum of at most LANES elements along the last axis: one a lane, then the tree."""
+    lanes = np.full((*x.shape[:-1], LANES), -0.0, x.dtype)
+    lanes[..., : x.shape[-1]] += x
+    half = LANES // 2
+    while half:
+        lanes = lanes[..., :half] + lanes[..., half : 2 * half]
+        half //= 2
+    return lanes[..., 0]
+
+
+def down(x):
+    """The sum along the first axis: chunks in order, chunks' sums in order, blocks' sums likewise."""
+    if len(x) > COLUMN_BLOCK:
+        starts = range(0, len(x), COLUMN_BLOCK)
+        return down(np.stack([down(x[k : k + COLUMN_BLOCK]) for k in starts]))
+    total = np.full(x.shape[1:], -0.0, x.dtype)
+    for k in range(0, len(x), STEPS):
+        chunk = np.full(x.shape[1:], -0.0, x.dtype)
+        for row in x[k : k + STEPS]:
+            chunk = chunk + row
+        total = total + chunk
+    return total
+
+
+def same_bits(found, expected):
+    assert found.dtype == expected.dtype and found.shape == expected.shape
+    assert np.array_equal(found.view(np.uint8), expected.view(np.uint8))
+
+
+def on_both(function):
+    """function() interpreted, and by fully optimised machine code."""
+    with ch.config(backend="interp"):
+        yield function().numpy()
+    with ch.config(backend="auto", hot_launches=1):
+        for _ in range(3):
+            ch.eval(function())
+            ch.wait_compiled()
+        yield function().numpy()
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_few_elements_are_folded_as_the_lanes_of_a_row(n, dtype):
+    a = numbers(70, 9, n, dtype=dtype)
+    a[0, 0], a[0, 1], a[1, 0, 0] = -0.0, np.inf, np.nan
+    x = ch.asarray(a)
+    for found in on_both(lambda: ch.sum(x, axis=2)):
+        same_bits(np.nan_to_num(found), np.nan_to_num(by_lanes(a)))
+    for name in ("max", "min", "prod"):
+        for found in on_both(lambda: getattr(ch, name)(x, axis=-1)):
+            assert np.allclose(found, getattr(np, name)(a, axis=-1), rtol=1e-5, equal_nan=True)
+    for name in ("any", "all"):
+        for found in on_both(lambda: getattr(ch, name)(x > 0, axis=-1)):
+            assert np.array_equal(found, getattr(np, name)(a > 0, axis=-1))
+
+
+@pytest.mark.parametrize("columns", [1, 3, 8, 31, 40])
+@pytest.mark.parametrize("rows", [5, 32, 127, 128, 300, 1025, 2500])
+def test_few_columns_are_added_in_the_order_of_many(rows, columns):
+    a = numbers(rows, columns)
+    x = ch.asarray(a)
+    expected = down(a) if columns > 1 else None
+    wide = numbers(rows, 300)
+    wide[:, :columns] = a
+    y = ch.asarray(wide)
+    for found, other in zip(on_both(lambda: ch.sum(x, axis=0)), on_both(lambda: ch.sum(y, axis=0))):
+        if columns > 1:  # a single column is a row
+            same_bits(found, expected)
+            same_bits(other[:columns], expected)
+    for found in on_both(lambda: ch.max(x, axis=0)):
+        same_bits(found, a.max(0))
+    for found in on_both(lambda: ch.mean(x * x + 1, axis=0)):
+        assert np.allclose(found, (a * a + 1).mean(0), rtol=1e-5)
