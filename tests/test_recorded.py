@@ -1,5 +1,7 @@
 """recorded: functions whose graphs are kept as templates give what the plain functions give."""
 
+import copy
+import pickle
 import threading
 
 import numpy as np
@@ -181,3 +183,29 @@ def test_threads_record_beside_each_other():
     for t in threads:
         t.join()
     assert not wrong
+
+
+def test_functions_are_pickled_and_copied_by_name():
+    assert pickle.loads(pickle.dumps(ch.sum)) is ch.sum
+    assert copy.deepcopy(ch.nn.softmax) is ch.nn.softmax
+
+
+def test_another_threads_borrowed_memory_is_read_before_its_call_returns():
+    """Though this thread records a template meanwhile."""
+    lent = np.ones(4)
+    seen = []
+
+    def work():
+        x = ch.asarray(lent, copy=False) * 2
+        lent[:] = 5
+        seen.append(x.tolist())
+
+    @recorded
+    def slow(x):
+        other = threading.Thread(target=work)
+        other.start()
+        other.join()
+        return ch.mean(x) * 2
+
+    assert slow(ch.ones(3)).item() == 2
+    assert seen == [[2.0] * 4]

@@ -31,6 +31,11 @@ cdef enum:
     FLUSH_AT_ONCE = 64
     ON_GPU = 2  # chains may be so many times as long there: a dispatch costs far more than a launch
 
+cdef extern from "Python.h":
+    void *PyThreadState_Get() noexcept
+    Py_ssize_t PySet_GET_SIZE(object) noexcept
+
+cdef set _recorders = set()
 cdef state_t _states[lock.NESTING]
 cdef bint _eager = False
 cdef int64_t _pending_bytes = 1 << 30
@@ -189,9 +194,24 @@ def flush():
                 raise
 
 
+cdef int begin_recording() except -1:
+    """This thread records a template, whose Nodes have no values: nothing is realized meanwhile."""
+    _recorders.add(<size_t>PyThreadState_Get())
+    return 0
+
+
+cdef int end_recording() except -1:
+    _recorders.discard(<size_t>PyThreadState_Get())
+    return 0
+
+
+cdef bint is_recording() except -1:
+    return PySet_GET_SIZE(_recorders) != 0 and <size_t>PyThreadState_Get() in _recorders
+
+
 cdef int bound_pending(Node node) except -1:
     """Called for a new Tensor's Node that is too deep, in borrowed memory's shade, or made in eager mode."""
-    if RECORDING:
+    if is_recording():
         return 0
     if _eager or node.depth >= graph.BORROWED:
         return realize(node)

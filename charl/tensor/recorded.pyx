@@ -49,6 +49,9 @@ cdef class Recorded:
     def __repr__(self):
         return repr(self.function)
 
+    def __reduce__(self):
+        return self.__qualname__  # pickled by name, as functions are
+
 
 cdef tuple _key(PyObject **args, Py_ssize_t count, PyObject *names):
     """What a template depends on; None where one of the arguments keeps it from being known."""
@@ -99,7 +102,7 @@ cdef object _call(object callee, PyObject **args, size_t nargsf, PyObject *names
     cdef Py_ssize_t count = positional + (PyTuple_GET_SIZE(<tuple>names) if names != NULL else 0)
     cdef tuple key, extra, sources
     cdef Node node
-    key = None if engine.RECORDING else _key(args, count, names)  # templates hold no others
+    key = None if engine.is_recording() else _key(args, count, names)  # templates hold no others
     if key is None:
         return PyObject_Vectorcall(self.function, args, nargsf, names)
     extra = _template(self, key, args, positional, names)
@@ -133,7 +136,7 @@ cdef tuple _template(Recorded self, tuple key, PyObject **args, Py_ssize_t posit
             leaf.device = key[2 * count] if names == NULL else key[2 * count][1]
             inputs.append(leaf)
         given.append(<object>args[k])
-    engine.RECORDING += 1
+    engine.begin_recording()
     try:
         arrays = iter([wrapped(leaf) for leaf in inputs])
         given = [next(arrays) if type(value) is Tensor else value for value in given]
@@ -141,7 +144,7 @@ cdef tuple _template(Recorded self, tuple key, PyObject **args, Py_ssize_t posit
         result = self.function(*given[:positional], **named)
         made = template(current(<Tensor?>result), tuple(inputs))
     finally:
-        engine.RECORDING -= 1
+        engine.end_recording()
     extra = None if made is None else (made, (), None)
     if len(self.known) >= TEMPLATES:
         self.known.clear()
