@@ -78,7 +78,7 @@ cdef Plan plan_for(state_t *s):
         else:
             programs = tuple([_program(step.kernel) for step in schedule.steps])
         known.append((schedule, programs))
-    return _bound_plan(schedule, bound, programs, s.count)
+    return _bound_plan(schedule, bound, programs, s)
 
 
 cdef tuple _fitting(state_t *s, list sizes):
@@ -127,8 +127,8 @@ cdef object _scheduled(state_t *s, Py_ssize_t buffers):
     return schedule
 
 
-cdef Plan _bound_plan(schedule, bound, tuple programs, Py_ssize_t nodes):
-    """The Plan of a Schedule bound to sizes."""
+cdef Plan _bound_plan(schedule, bound, tuple programs, state_t *s):
+    """The Plan of a Schedule bound to sizes. A GPU does all of a launch before the next: it has no chains."""
     cdef list steps, slots
     kinds = {"leaf": launch.SLOT_LEAF, "store": launch.SLOT_STORE, "temp": launch.SLOT_TEMP}
     steps = [
@@ -139,7 +139,7 @@ cdef Plan _bound_plan(schedule, bound, tuple programs, Py_ssize_t nodes):
     slots = [
         (kinds[slot.kind], slot.node, slot.alias, nbytes) for slot, nbytes in zip(schedule.slots, bound.nbytes)
     ]
-    return Plan(steps, slots, nodes)
+    return Plan(steps, slots, s.count, () if s.device else bound.chains)
 
 
 cdef bint _too_late_to_fail(schedule) except -1:
