@@ -49,7 +49,10 @@ from charl.schedule.kernel import (
 )
 
 DIRECT_ROWS = 96  # fewer rows than this read a row-major rhs unpacked: 1.1 to 2 times as fast
-DIRECT_PANELS = 4  # at most so many panels of rhs read lhs where it lies
+DIRECT_PANELS = 4  # at most so many panels of rhs read lhs where it lies,
+WAY = (
+    4096  # if its rows do not lie so many bytes apart, where all of a tile would share a cache set
+)
 # where things lie in scratch
 TILE = {"rhs": 0, "lhs": KC * TILE_J, "sums": KC * (TILE_J + PACK_I) + OVERRUN}
 
@@ -173,6 +176,9 @@ class Gemm(Body):
         contract = self.contract
         columns, unpacked = sub(code, j1, j0), "0"
         direct = code.op(f"icmp sle i64 {columns}, {DIRECT_PANELS * self.tile.nr}")
+        li = self.int(contract.lhs.strides[-3])
+        apart = code.op(f"and i64 {li}, {WAY // self.functions.size - 1}")
+        direct = code.op(f"and i1 {direct}, {code.op(f'icmp ne i64 {apart}, 0')}")
         rj = self.int(contract.rhs.strides[-2])
         if rj == "1":
             few = code.op(f"icmp slt i64 {sub(code, i1, i0)}, {DIRECT_ROWS}")

@@ -78,7 +78,7 @@ cdef Plan plan_for(state_t *s):
         else:
             programs = tuple([_program(step.kernel) for step in schedule.steps])
         known.append((schedule, programs))
-    return _bound_plan(schedule, bound, programs, s.count, work)
+    return _bound_plan(schedule, bound, programs, s, work)
 
 
 cdef tuple _fitting(state_t *s, Work work, list sizes):
@@ -125,8 +125,10 @@ cdef object _scheduled(Work work, Py_ssize_t buffers):
     return schedule
 
 
-cdef Plan _bound_plan(schedule, bound, tuple programs, Py_ssize_t nodes, Work work):
-    """The Plan of a Schedule bound to sizes, in the walk's numbers."""
+cdef Plan _bound_plan(schedule, bound, tuple programs, state_t *s, Work work):
+    """The Plan of a Schedule bound to sizes, in the walk's numbers. A GPU does all of a launch before the next: it has no
+    chains.
+    """
     cdef list steps = [], slots = [], places = work.places
     kinds = {"leaf": launch.SLOT_LEAF, "store": launch.SLOT_STORE, "temp": launch.SLOT_TEMP}
     for program, step, made in zip(programs, schedule.steps, bound.steps):
@@ -140,7 +142,7 @@ cdef Plan _bound_plan(schedule, bound, tuple programs, Py_ssize_t nodes, Work wo
         place = places[slot.node] if slot.node >= 0 else -1
         kind = "temp" if slot.kind == "store" and place < 0 else slot.kind
         slots.append((kinds[kind], place, slot.alias, nbytes))
-    return Plan(steps, slots, nodes)
+    return Plan(steps, slots, s.count, () if s.device else bound.chains)
 
 
 cdef bint _too_late_to_fail(schedule) except -1:

@@ -1,7 +1,7 @@
 # cython: language_level=3
 from libc.stdint cimport int32_t, int64_t
 
-from charl.runtime.abi cimport charl_error_t, charl_kernel_t
+from charl.runtime.abi cimport charl_error_t, charl_kernel_t, charl_launch_t
 
 cdef enum:  # Program.state
     IDLE = 0     # nobody compiles it
@@ -42,6 +42,25 @@ ctypedef struct step_t:
     int64_t work
     int64_t scratch        # bytes of one thread, for the kernel's slots
     int32_t first_alloc, last_alloc, first_commit, last_commit, first_free, last_free
+    int32_t chain          # 1 + the number of the chain that starts here; -1 where its first step does this one too
+
+ctypedef struct link_t:    # a step of a chain
+    charl_kernel_t fn
+    const void *code
+    const int64_t *params
+    void **buffers
+    const int64_t *strips  # for each buffer: where in the thread's strips it lies, or -1
+    const int64_t *chunks  # and the bytes of an item
+    int64_t units          # of an item
+    int32_t nbuffers
+
+ctypedef struct chain_t:   # steps that are done together, item by item
+    link_t *links
+    int64_t items
+    int64_t pointer_bytes  # of a thread's own buffer pointers
+    int64_t strip_bytes    # of one item of all that only the chain reads
+    int32_t first
+    int32_t count
 
 ctypedef struct slot_t:
     int32_t kind           # of the memory: leaf where it is another node's value
@@ -64,10 +83,15 @@ cdef class Plan:
     cdef readonly int overwrites   # the first step that writes into a leaf's value; nsteps if none does
     cdef readonly int64_t late_work  # of the steps after that one
     cdef public object offloaded   # what the engine keeps of a plan that runs on a GPU
+    cdef chain_t *chains
     cdef void *block
+    cdef void *chain_block
     cdef int64_t tick
 
     cdef int prepare(self, bint machine) except -1
+    cdef int link(self, object chains) except -1
+    cdef int64_t bind(self, int k, void **memory, const int64_t *scalars, bint machine,
+                      charl_launch_t *launch, charl_kernel_t *fn) noexcept
     cdef int32_t step(self, int k, void **memory, const int64_t *scalars, bint machine, charl_error_t *error) except? -1
 
 cdef struct counters_t:

@@ -106,9 +106,10 @@ cdef class Plan:
     """steps: (program, slot numbers, modes, params, patches, units, work, scratch, sites) each.
 
     slots: (kind, node, alias, nbytes) each, as charl.schedule.plan states them; modes are "in", "out" or "inout".
+    chains: (first step, number of steps, items, slots of which only one item a thread is held at a time) each.
     """
 
-    def __init__(self, list steps, list slots, int nnodes):
+    def __init__(self, list steps, list slots, int nnodes, chains=()):
         cdef int k, j, root, count = 0, kind, alias
         cdef Py_ssize_t bytes_needed
         cdef char *at
@@ -139,7 +140,10 @@ cdef class Plan:
                 self.in_place = True
         if self.in_place:
             _share(self, steps)
+            chains = ()
         self.overwrites = self.nsteps
+        strips = {slot for chain in chains for slot in chain[3]}
+        heads = {k: chain[0] for chain in chains for k in range(chain[0], chain[0] + chain[1])}
         first = {}
         last = {}
         written = {}
@@ -162,8 +166,9 @@ cdef class Plan:
             for j, slot in enumerate(used):
                 root = self.slots[slot].root
                 st.slots[j] = root
-                first.setdefault(root, 0 if self.in_place else k)
-                last[root] = k
+                if slot not in strips:
+                    first.setdefault(root, 0 if self.in_place else heads.get(k, k))
+                    last[root] = k
                 if modes[j] != "in":
                     written[slot] = k
                     if slots[root][0] == SLOT_LEAF:
@@ -194,9 +199,51 @@ cdef class Plan:
                     self.events[count] = root
                     count += 1
             st.last_free = count
+        if chains:
+            self.link(chains)
 
     def __dealloc__(self):
         PyMem_Free(self.block)
+        PyMem_Free(self.chain_block)
+
+    cdef int link(self, object chains) except -1:
+        """Lays out what chains need at a launch."""
+        cdef Py_ssize_t buffers = 0, links = 0
+        cdef int64_t *at
+        cdef link_t *link
+        cdef chain_t *chain
+        cdef step_t *st
+        cdef int k, j, number
+        for first, count, _, _ in chains:
+            links += count
+            for k in range(first, first + count):
+                buffers += self.steps[k].nbuffers
+        self.chain_block = PyMem_Calloc(1, len(chains) * sizeof(chain_t) + links * sizeof(link_t) + 16 * buffers)
+        if self.chain_block == NULL:
+            raise MemoryError("charl.runtime.launch: no memory for a plan")
+        self.chains = <chain_t *>self.chain_block
+        link = <link_t *>(self.chains + len(chains))
+        at = <int64_t *>(link + links)
+        for number, (first, count, items, slots) in enumerate(chains):
+            chain = &self.chains[number]
+            chain.links, chain.items, chain.first, chain.count = link, items, first, count
+            places = {}
+            for slot in slots:
+                places[slot] = chain.strip_bytes
+                chain.strip_bytes += (self.slots[slot].nbytes // items + 63) // 64 * 64
+            for k in range(first, first + count):
+                st = &self.steps[k]
+                st.chain = number + 1 if k == first else -1
+                link.units, link.nbuffers = st.units // items, st.nbuffers
+                link.strips, link.chunks = at, at + st.nbuffers
+                for j in range(st.nbuffers):
+                    at[j] = places.get(st.slots[j], -1)
+                    at[st.nbuffers + j] = self.slots[st.slots[j]].nbytes // items
+                at += 2 * st.nbuffers
+                chain.pointer_bytes += st.nbuffers * sizeof(void *)
+                link += 1
+            chain.pointer_bytes = (chain.pointer_bytes + 63) // 64 * 64
+        return 0
 
     cdef int prepare(self, bint machine) except -1:
         """Everything that can fail for want of memory, done before a launch overwrites a value."""
@@ -209,63 +256,93 @@ cdef class Plan:
             raise MemoryError(f"out of memory: {needed} bytes of scratch space")
         return 0
 
-    cdef int32_t step(
-        self, int k, void **memory, const int64_t *scalars, bint machine, charl_error_t *error
-    ) except? -1:
-        """Launches step k on the slots' memory; a CHARL_ code. Lets go of the GIL for long launches alone."""
+    cdef int64_t bind(
+        self, int k, void **memory, const int64_t *scalars, bint machine, charl_launch_t *launch, charl_kernel_t *fn
+    ) noexcept:
+        """Readies step k: parameters, buffers, and the code that runs it. Returns the bytes of a thread's scratch."""
         cdef step_t *st = &self.steps[k]
         cdef Program program = <Program>self.programs[k]
-        cdef charl_launch_t launch
-        cdef charl_kernel_t fn
-        cdef int32_t code = 0, threads = 1
-        cdef int64_t per_thread = st.scratch, needed
+        cdef int64_t per_thread = st.scratch
         cdef int j
-        cdef charl_fp_t fp
-        if st.units == 0:
-            return 0
         for j in range(st.npatches):
             st.params[st.patches[2 * j]] = scalars[st.patches[2 * j + 1]]
         for j in range(st.nbuffers):
             st.buffers[j] = memory[st.slots[j]]
         launch.buffers = st.buffers
         launch.params = st.params
+        counters.launches += 1
+        program.launches += 1
+        if machine and program.machine_fn != NULL:
+            fn[0] = program.machine_fn
+            launch.code = NULL
+        else:
+            fn[0] = program.interp_fn
+            launch.code = program.interp_code
+            per_thread += program.registers
+            counters.interpreted += 1
+        return (per_thread + 63) // 64 * 64
+
+    cdef int32_t step(
+        self, int k, void **memory, const int64_t *scalars, bint machine, charl_error_t *error
+    ) except? -1:
+        """Launches step k, or the chain that it starts, on the slots' memory; a CHARL_ code. Lets go of the GIL for
+        long launches alone.
+        """
+        cdef step_t *st = &self.steps[k]
+        cdef charl_launch_t launch
+        cdef charl_kernel_t fn
+        cdef chain_t *chain
+        cdef link_t *link
+        cdef int32_t code = 0, threads = 1
+        cdef int64_t per_thread = 0, needed, units = st.units, work = st.work
+        cdef double nanoseconds
+        cdef int j
+        cdef charl_fp_t fp
+        if units == 0 or st.chain < 0:
+            return 0
+        if st.chain == 0:
+            per_thread = self.bind(k, memory, scalars, machine, &launch, &fn)
+            nanoseconds = estimate(<Program>self.programs[k], work, machine)
+            work *= (<Program>self.programs[k]).weight
+        else:
+            chain = &self.chains[st.chain - 1]
+            nanoseconds, work, units = 0, 0, chain.items
+            for j in range(chain.count):
+                link = &chain.links[j]
+                per_thread = max(per_thread, self.bind(k + j, memory, scalars, machine, &launch, &fn))
+                link.fn, link.code = fn, launch.code
+                link.params, link.buffers = launch.params, launch.buffers
+                work += self.steps[k + j].work * (<Program>self.programs[k + j]).weight
+                nanoseconds += estimate(<Program>self.programs[k + j], self.steps[k + j].work, machine)
+            per_thread += chain.pointer_bytes + chain.strip_bytes
+            fn, launch.code = _run_chain, chain
         launch.abi = CHARL_ABI
         launch.thread = 0
         launch.nthreads = 1
         launch.reserved = 0
-        counters.launches += 1
-        program.launches += 1
-        if machine and program.machine_fn != NULL:
-            fn = program.machine_fn
-            launch.code = NULL
-        else:
-            fn = program.interp_fn
-            launch.code = program.interp_code
-            per_thread += program.registers
-            counters.interpreted += 1
-        if st.work * program.weight >= 2 * parallel_work and st.units > 1:
-            threads = <int32_t>min(st.units, min(num_threads(), st.work * program.weight // parallel_work))
-        per_thread = (per_thread + 63) // 64 * 64
+        if work >= 2 * parallel_work and units > 1:
+            threads = <int32_t>min(units, min(num_threads(), work // parallel_work))
         needed = per_thread * threads
         if needed > _scratch_bytes and not _grow_scratch(needed):
             return CHARL_ENOMEM
         launch.scratch = _scratch
         launch.scratch_bytes = per_thread
-        if estimate(program, st.work, machine) < threads * GIL_NS:
+        if nanoseconds < threads * GIL_NS:
             fp = charl_fp_enter()
             if threads == 1:
-                code = fn(&launch, 0, st.units)
+                code = fn(&launch, 0, units)
             else:
-                code = parallel(fn, &launch, st.units, threads)
+                code = parallel(fn, &launch, units, threads)
             charl_fp_leave(fp)
-        else:
-            owner = program.machine_owner  # no-cython-lint: a faster tier may take its place meanwhile
+        else:  # a faster tier may take a program's place meanwhile
+            count = 1 if st.chain == 0 else self.chains[st.chain - 1].count
+            owners = [(<Program>program).machine_owner for program in self.programs[k : k + count]]  # no-cython-lint
             with nogil:
                 fp = charl_fp_enter()
                 if threads == 1:
-                    code = fn(&launch, 0, st.units)
+                    code = fn(&launch, 0, units)
                 else:
-                    code = parallel(fn, &launch, st.units, threads)
+                    code = parallel(fn, &launch, units, threads)
                 charl_fp_leave(fp)
         if code:
             error[0] = launch.error
@@ -291,6 +368,37 @@ cdef int _share(Plan plan, list steps) except -1:
     for k in range(plan.nslots):
         root = plan.slots[k].root
         plan.slots[k].root = serves.get(root, root)
+    return 0
+
+
+cdef int32_t _run_chain(charl_launch_t *launch, int64_t begin, int64_t end) noexcept nogil:
+    """All steps of a chain for items [begin, end), one item after the other: what one step makes of it, the next finds
+    in the cache. Kernels index as if the whole were there, so a strip's address is that of item 0.
+    """
+    cdef chain_t *chain = <chain_t *>launch.code
+    cdef link_t *link
+    cdef charl_launch_t local = launch[0]
+    cdef void **pointers
+    cdef char *strips = launch.scratch + chain.pointer_bytes
+    cdef int64_t item
+    cdef int32_t code
+    cdef int k, j
+    local.scratch = strips + chain.strip_bytes
+    local.scratch_bytes = launch.scratch_bytes - chain.pointer_bytes - chain.strip_bytes
+    for item in range(begin, end):
+        pointers = <void **>launch.scratch
+        for k in range(chain.count):
+            link = &chain.links[k]
+            for j in range(link.nbuffers):
+                pointers[j] = link.buffers[j]
+                if link.strips[j] >= 0:
+                    pointers[j] = strips + link.strips[j] - item * link.chunks[j]
+            local.buffers, local.params, local.code = pointers, link.params, link.code
+            code = link.fn(&local, item * link.units, (item + 1) * link.units)
+            if code:
+                launch.error = local.error
+                return code
+            pointers += link.nbuffers
     return 0
 
 

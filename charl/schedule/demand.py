@@ -338,7 +338,7 @@ class Demand:
         wide = [(n, e) for n, e in zip(v.shape, index) if not same(n, 1)]
         whole = sorted(axes, key=str) == sorted(self.space, key=str) and len(wide) == len(axes)
         whole = whole and all(
-            e.key == Lin(0, {t: 1}).key and same(self.extents[t], n)
+            e.key == Lin(0, {t: 1}).key and self.extents[t] == n  # parts of a split axis, too
             for t, (n, e) in zip(axes, wide)
         )
         if not whole or self.inner is not None or self.contract is not None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from charl.core.dtypes import BY_SHORT
+from charl.schedule.chain import Chain, chains
 from charl.schedule.fuse import ANY, fuse, width
 from charl.schedule.kernel import Value, verify
 from charl.schedule.prepare import HANDLE, OUT, SEEN, Graph, prepare
@@ -53,8 +54,11 @@ class BoundStep(NamedTuple):
 
 
 class Bound(NamedTuple):
+    """`chains` are (first step, number of steps, items, slots held one item at a time)."""
+
     steps: tuple[BoundStep, ...]
     nbytes: tuple[int, ...]
+    chains: tuple[tuple[int, int, int, tuple[int, ...]], ...]
 
 
 class Schedule(NamedTuple):
@@ -116,7 +120,11 @@ def build(nodes: Sequence, flags: Sequence[int], buffers: int = ANY) -> Schedule
         verify(group.kernel)
         places = tuple(slot(a) for a in group.args)
         steps.append(Step(group.kernel, places, tuple(group.sites), width(group)))
-    return Schedule(tuple(steps), tuple(slots), _binder(trace, groups, sizes))
+    linked = [
+        chain._replace(vertices=tuple(slot(v) for v in chain.vertices))
+        for chain in chains(graph, groups, survivors)
+    ]
+    return Schedule(tuple(steps), tuple(slots), _binder(trace, groups, sizes, linked))
 
 
 def _survivors(graph: Graph, stored: set[int]) -> set[int]:
@@ -135,7 +143,9 @@ def _survivors(graph: Graph, stored: set[int]) -> set[int]:
     return result
 
 
-def _binder(trace: Trace, groups: Sequence[Lowered], sizes: Sequence[Number]) -> Callable:
+def _binder(
+    trace: Trace, groups: Sequence[Lowered], sizes: Sequence[Number], linked: Sequence[Chain]
+) -> Callable:
     """A function of the signature's sizes: checks the guards and evaluates every parameter."""
     lines = ["def bind(d):"]
     for text, outcome in trace.guards.items():
@@ -147,7 +157,9 @@ def _binder(trace: Trace, groups: Sequence[Lowered], sizes: Sequence[Number]) ->
         lines.append(
             f"        BoundStep(({params}), {scalars}, {group.units}, {group.work}, {group.scratch}),"
         )
-    lines.append("    ), (" + "".join(f"{n}, " for n in sizes) + "))")
+    lines.append("    ), (" + "".join(f"{n}, " for n in sizes) + "), (")
+    lines += [f"        ({c.first}, {c.count}, {c.items}, {c.vertices})," for c in linked]
+    lines.append("    ))")
     space: dict = {"Bound": Bound, "BoundStep": BoundStep}
     exec(compile("\n".join(lines), "<charl bind>", "exec"), space)
     return space["bind"]

@@ -301,6 +301,34 @@ def test_attention(length, keys):
     assert ends[0].shape == (2, 3, length, 5) and not ends[1].numpy().any()
 
 
+@pytest.mark.parametrize("length, keys", [(512, 384), (509, 300), (130, 1100)])
+def test_attention_in_blocks_of_queries(length, keys):
+    """Lengths that are cut, and a prime; masks of every shape; as many bits as one head by itself."""
+    q, k, v = floats(2, 3, length, 8), floats(2, 3, keys, 8), floats(2, 3, keys, 5)
+    t = [ch.asarray(x) for x in (q, k, v)]
+    got = nn.scaled_dot_product_attention(*t)
+    close(got, attended(q, k, v))
+    one = nn.scaled_dot_product_attention(*(x[1, 2] for x in t))
+    np.testing.assert_array_equal(got[1, 2].numpy(), one.numpy())
+    got = nn.scaled_dot_product_attention(*t, is_causal=True)
+    close(got, attended(q, k, v, np.tri(length, keys, dtype=bool)))
+    for shape in (
+        (length, keys),
+        (1, keys),
+        (keys,),
+        (3, length, keys),
+        (3, 1, keys),
+        (2, 1, 1, keys),
+    ):
+        mask = RNG.random(shape) > 0.4
+        close(nn.scaled_dot_product_attention(*t, ch.asarray(mask)), attended(q, k, v, mask))
+    shared = nn.scaled_dot_product_attention(t[0], t[1][0, 0], t[2][0, 0])
+    close(shared, attended(q, k[0, 0], v[0, 0]))
+    many = floats(2, 6, length, 8)
+    got = nn.scaled_dot_product_attention(ch.asarray(many), *t[1:], enable_gqa=True)
+    close(got, attended(many, k.repeat(2, 1), v.repeat(2, 1)))
+
+
 def test_wrong_attention_is_refused():
     q = ch.ones((2, 3, 4))
     for call in (
