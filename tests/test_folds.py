@@ -46,12 +46,12 @@ def same_bits(found, expected):
 def on_both(function):
     """function() interpreted, and by fully optimised machine code."""
     with ch.config(backend="interp"):
-        yield function().numpy()
+        interpreted = function().numpy()
     with ch.config(backend="auto", hot_launches=1):
         for _ in range(3):
             ch.eval(function())
             ch.wait_compiled()
-        yield function().numpy()
+        return interpreted, function().numpy()
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5])
