@@ -1,5 +1,6 @@
 """Functions of charl.nn against loops over NumPy arrays, written from PyTorch's definitions."""
 
+import gc
 import itertools
 import math
 
@@ -91,6 +92,26 @@ def test_conv1d(dtype):
     close(nn.conv1d(ch.asarray(x[0]), *args), want[0] + b[:, None])
     last = nn.conv1d(ch.asarray(x.transpose(0, 2, 1)), *args, data_format="NLC")
     close(last, (want + b[:, None]).transpose(0, 2, 1))
+
+
+@pytest.mark.parametrize("edge, width", [(23, 41), (14, 14), (7, 7), (40, 300)])
+def test_conv2d_of_many_positions(edge, width):
+    """Windows that begin and end anywhere in the vectors that a product packs."""
+    x, w = floats(2, 3, edge, width), floats(4, 3, 3, 3)
+    view = np.lib.stride_tricks.sliding_window_view(x.astype("f8"), (3, 3), (2, 3))
+    want = np.einsum("nchwij,ocij->nohw", view, w).astype("f4")
+    for backend in ("llvm", "interp"):
+        with ch.config(backend=backend):
+            close(nn.conv2d(ch.asarray(x), ch.asarray(w)), want, 1e-4)
+
+
+def test_windows_are_not_stored():
+    x, w = ch.asarray(floats(1, 16, 64, 64)), ch.asarray(floats(16, 16, 3, 3))
+    for padding in (0, 1):  # an image with padding is a copy
+        room = 4 * 16 * (62 * 62 if padding == 0 else 64 * 64 + 66 * 66)
+        gc.collect()
+        with ch.config(memory_limit=ch.memory_stats()["in_use"] + room * 11 // 10):
+            ch.eval(nn.conv2d(x, w, padding=padding))
 
 
 def test_conv_of_float16_sums_in_float32():
