@@ -30,7 +30,9 @@ class Stretches(NamedTuple):
     offsets: str
     valid: str  # lanes that are wanted
     places: list[str]  # where lane 0 would lie in the first stretch, and in the last
-    masks: list[str]  # the lanes that lie there
+    masks: list[
+        str
+    ]  # the lanes that lie there; where neighbours are two apart, of all in between, too
     one: str  # whether the first has all lanes
     two: str  # whether both have all that are wanted
 
@@ -130,23 +132,24 @@ class Tables:
     def _vectors(self, code: Code, dst: str, start: str, rows: str, width: int) -> None:
         """All vectors of a step, then the next step's: rows of the panel are written in one stretch."""
         lanes = self.functions.tile.lanes
-        vectors = [
-            self._stretches(code, add(code, start, str(v)), sub(code, rows, str(v)))
-            for v in range(0, width, lanes)
-        ]
-        kinds = [
-            functools.reduce(lambda a, b: code.op(f"and i1 {a}, {b}"), flags)
-            for flags in zip(*((v.one, v.two) for v in vectors))
-        ]
+        near, apart = (
+            [
+                self._stretches(code, add(code, start, str(v)), sub(code, rows, str(v)), pace)
+                for v in range(0, width, lanes)
+            ]
+            for pace in (1, 2)
+        )
 
-        def walk(condition: str, load) -> None:
+        def every(flags: list[str]) -> str:
+            return functools.reduce(lambda a, b: code.op(f"and i1 {a}, {b}"), flags)
+
+        def walk(condition: str, vectors: list[Stretches], load) -> None:
             def step(c: Code, p: str) -> None:
                 offset = self._entry(c, "%along", p)
                 target = self.at(c, dst, mul(c, p, str(width)))
                 for k, v in enumerate(vectors):
-                    self.functions.store(
-                        c, load(c, v, offset), self.at(c, target, str(k * lanes)), lanes
-                    )
+                    to = self.at(c, target, str(k * lanes))
+                    self.functions.store(c, load(c, v, offset), to, lanes)
 
             code.when(condition, lambda c: c.loop("0", "%k", 1, step))
 
@@ -154,33 +157,53 @@ class Tables:
             return self.functions.load(c, self.at(c, v.places[0], offset), lanes)
 
         def two(c: Code, v: Stretches, offset: str) -> str:
-            a, b = (
-                self.ops.load(c, self.dtype, self.at(c, place, offset), lanes, mask)
-                for place, mask in zip(v.places, v.masks)
+            return self._two(c, v, offset, lanes)
+
+        def two_apart(c: Code, v: Stretches, offset: str) -> str:
+            wide = self._two(c, v, offset, 2 * lanes)
+            return c.shuffle(
+                vector(self.functions.type, 2 * lanes), wide, "poison", range(0, 2 * lanes, 2)
             )
-            kind = vector(self.functions.type, lanes)
-            return c.op(f"select {vector('i1', lanes)} {v.masks[0]}, {kind} {a}, {kind} {b}")
 
         def any_(c: Code, v: Stretches, offset: str) -> str:
             source = self.at(c, "%src", offset)
             return self.ops.gather(c, self.dtype, source, v.offsets, lanes, v.valid)
 
-        walk(kinds[0], one)
-        walk(code.op(f"icmp ult i1 {kinds[0]}, {kinds[1]}"), two)
-        walk(code.op(f"xor i1 {kinds[1]}, true"), any_)
+        left = "true"
+        for flags, vectors, load in (
+            ([v.one for v in near], near, one),
+            ([v.two for v in near], near, two),
+            ([v.two for v in apart], apart, two_apart),
+            (["true"], near, any_),
+        ):
+            fits = code.op(f"and i1 {left}, {every(flags)}")
+            left = code.op(f"xor i1 {left}, {fits}")
+            walk(fits, vectors, load)
 
-    def _stretches(self, code: Code, first: str, left: str) -> Stretches:
-        """The vector of rows from `first` on, of which `left` are wanted."""
+    def _two(self, code: Code, v: Stretches, offset: str, width: int) -> str:
+        a, b = (
+            self.ops.load(code, self.dtype, self.at(code, place, offset), width, mask)
+            for place, mask in zip(v.places, v.masks)
+        )
+        kind = vector(self.functions.type, width)
+        return code.op(f"select {vector('i1', width)} {v.masks[0]}, {kind} {a}, {kind} {b}")
+
+    def _stretches(self, code: Code, first: str, left: str, pace: int) -> Stretches:
+        """The vector of rows from `first` on, of which `left` are wanted, where neighbours are `pace`
+        apart.
+        """
         lanes = self.functions.tile.lanes
         full, mask = vector("i64", lanes), vector("i1", lanes)
         offsets = self._entry(code, "%across", first, lanes)
         valid = code.op(f"icmp slt {full} {iota(lanes)}, {repeat(code, 'i64', left, lanes)}")
         last = sub(code, least(code, left, str(lanes)), "1")
         ends = [self._entry(code, "%across", first)]
-        ends.append(sub(code, self._entry(code, "%across", add(code, first, last)), last))
+        end = self._entry(code, "%across", add(code, first, last))
+        ends.append(sub(code, end, mul(code, last, str(pace))))
         masks = []
         for end in ends:
-            run = code.op(f"add {full} {repeat(code, 'i64', end, lanes)}, {iota(lanes)}")
+            paces = ", ".join(f"i64 {k * pace}" for k in range(lanes))
+            run = code.op(f"add {full} {repeat(code, 'i64', end, lanes)}, <{paces}>")
             same = code.op(f"icmp eq {full} {offsets}, {run}")
             masks.append(code.op(f"and {mask} {same}, {valid}"))
 
@@ -191,4 +214,12 @@ class Tables:
         one = equal(masks[0], "splat (i1 true)")
         two = equal(code.op(f"or {mask} {masks[0]}, {masks[1]}"), valid)
         places = [self.at(code, "%src", end) for end in ends]
+        if pace > 1:  # of a vector twice as wide, every second lane
+            lanes *= pace
+            zeros = f"{mask} zeroinitializer"
+            order = ", ".join(f"i32 {k // 2 if k % 2 == 0 else lanes // 2}" for k in range(lanes))
+            masks = [
+                code.op(f"shufflevector {mask} {m}, {zeros}, <{lanes} x i32> <{order}>")
+                for m in masks
+            ]
         return Stretches(offsets, valid, places, masks, one, two)

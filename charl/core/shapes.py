@@ -74,12 +74,13 @@ def c_strides(shape: Shape) -> Shape:
     return tuple(strides)
 
 
+_INT = {int}
 KEPT = 4096  # shapes whose arithmetic is remembered: it takes longer than making a Node
 
 
 def all_ints(numbers: Sequence) -> bool:
     """Whether all are plain ints, and not what equals one: then a cache may be asked."""
-    return all(type(n) is int for n in numbers)
+    return _INT.issuperset(map(type, numbers))
 
 
 def resolve_reshape(size: int, shape: int | Sequence[int]) -> Shape:

@@ -7,6 +7,7 @@ import operator
 
 import charl as ch
 
+_INT = {int}
 FLOATS = frozenset((ch.float16, ch.bfloat16, ch.float32, ch.float64))
 
 
@@ -39,7 +40,7 @@ def remembered(function, *args):
     """function(*args), which takes shapes and numbers; what it gave for plain ones is kept, as finding it takes longer
     than the rest of a small operation.
     """
-    if all(type(a) is not tuple or all(type(n) is int for n in a) for a in args):
+    if all(type(a) is not tuple or _INT.issuperset(map(type, a)) for a in args):
         try:
             return _kept(function, *args)
         except TypeError:  # what cannot be hashed; and function tells what else is wrong
