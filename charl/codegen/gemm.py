@@ -10,6 +10,7 @@ A launch's units are walked in runs: i tiles of one j tile, as one stretch of ro
           micro-kernel: mr x nr sums in registers       -> stored, or added to those before
         after the last block of k: the epilogue over these rows
 
+Operands that walk an axis in digits are packed by tables of offsets (charl/codegen/digits.py).
 Few rows read a row-major rhs where it lies, few columns the lhs; so small products pack nothing.
 The sums lie in the output itself where the epilogue has a store of the product's dtype, contiguous
 along j, into a buffer that nothing else reads or writes; in scratch otherwise. At the edges there

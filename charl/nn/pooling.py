@@ -35,7 +35,7 @@ def max_pool2d(
     parts = windows(padded(x, padding, after, -math.inf), kernel, stride, dilation, out)
     y = functools.reduce(ch.maximum, parts)
     if not return_indices:
-        return y[0] if single else y
+        return y[0].copy() if single else y
     at = ch.argmax(ch.stack(parts, axis=-1), axis=-1)
     rows, columns = (ch.arange(n, device=x.device) * s - p for n, s, p in zip(out, stride, padding))
     row = ch.expand_dims(rows, axis=1) + at // kernel[1] * dilation[0]
@@ -79,7 +79,7 @@ def avg_pool2d(
             counts = (ch.asarray(c, dtype=x.dtype, device=x.device) for c in (high, wide))
             rows, columns = counts
             y = total / (ch.expand_dims(rows, axis=1) * columns)
-    return y[0] if single else y
+    return y[0].copy() if single else y
 
 
 def _batch(input, name):

@@ -146,6 +146,27 @@ def test_wrong_convolutions_are_refused():
             nn.conv2d(**{"input": x, "weight": w, **change})
 
 
+def test_what_equals_an_int_is_still_refused():
+    """Geometry is remembered by its numbers, and 1.0 == 1."""
+    x, w = ch.ones((1, 4, 5, 5)), ch.ones((2, 4, 3, 3))
+    for same in (1, (1, 1)):
+        nn.conv2d(x, w, stride=same)
+        nn.max_pool2d(x, 1, same)
+        ch.sliding_window_view(x, 2, 3, stride=1)
+    for wrong in (1.0, (1.0, 1), [1, 1.0]):
+        with pytest.raises(TypeError, match="stride"):
+            nn.conv2d(x, w, stride=wrong)
+        with pytest.raises(TypeError, match="stride"):
+            nn.max_pool2d(x, 1, wrong)
+        with pytest.raises(TypeError, match="sliding_window_view"):
+            ch.sliding_window_view(x, (2, 2), (2, 3), stride=wrong)
+    ch.reshape(x, (10, 10))
+    ch.permute_dims(x, (0, 1, 2, 3))
+    for call in (lambda: ch.reshape(x, (10.0, 10)), lambda: ch.permute_dims(x, (0.0, 1, 2, 3))):
+        with pytest.raises((TypeError, AttributeError)):
+            call()
+
+
 # -- pooling ---------------------------------------------------------------------------------------
 
 
