@@ -132,6 +132,7 @@ from charl.api.manipulation_functions import (
     repeat,
     reshape,
     roll,
+    sliding_window_view,
     squeeze,
     stack,
     tile,

@@ -1,34 +1,36 @@
 /* contract_body.h: a matrix product in type T; contract.c includes it once a type, with NAME and
    FMA. No include guard. */
 
-/* Puts rhs rows [from, from + depth) into panels [depth][PANEL]; the last one is filled up with
-   zeros. Columns are read a RUN at a time: each line of memory is then touched once. */
-static void NAME(pack)(const charl_contract_t *c, int64_t from, int64_t depth) {
+/* Puts `depth` rhs rows into panels [depth][PANEL]; the last one is filled up with zeros. Columns
+   are read a RUN at a time: each line of memory is then touched once. `along` and `across` are
+   offsets of rows and columns. */
+static void NAME(pack)(const charl_contract_t *c, const int64_t *along, const int64_t *across,
+                       int64_t depth) {
     T *restrict to = c->pack;
-    const T *rhs = (const T *)c->rhs + from * c->rhs_depth;
-    int64_t step = c->rhs_depth, across = c->rhs_column;
-    for (int64_t j = 0; j < c->columns; j += PANEL, to += PANEL * depth, rhs += PANEL * across) {
+    const T *rhs = c->rhs;
+    for (int64_t j = 0; j < c->columns; j += PANEL, to += PANEL * depth, across += PANEL) {
         int64_t width = charl_least(PANEL, c->columns - j);
-        if (across == 1 && width == PANEL) {
+        if (width == PANEL && in_one_stretch(across, PANEL)) {
             for (int64_t p = 0; p < depth; p++)
-                memcpy(to + p * PANEL, rhs + p * step, PANEL * sizeof(T));
+                memcpy(to + p * PANEL, rhs + along[p] + across[0], PANEL * sizeof(T));
             continue;
         }
         if (width < PANEL) memset(to, 0, PANEL * depth * sizeof(T));
         for (int64_t p0 = 0; p0 < depth; p0 += RUN)
             for (int64_t l = 0; l < width; l++)
                 for (int64_t p = p0; p < charl_least(p0 + RUN, depth); p++)
-                    to[p * PANEL + l] = rhs[p * step + l * across];
+                    to[p * PANEL + l] = rhs[along[p] + across[l]];
     }
 }
 
-/* lhs columns [from, from + depth) as rows of `depth` elements. */
-static const T *NAME(gather)(const charl_contract_t *c, int64_t from, int64_t depth) {
-    const T *lhs = (const T *)c->lhs + from * c->lhs_depth;
+/* `depth` lhs columns as rows of `depth` elements. */
+static const T *NAME(gather)(const charl_contract_t *c, const int64_t *along, int64_t depth) {
+    const T *lhs = c->lhs;
     T *restrict to = (T *)c->pack + CHARL_KC * CHARL_SIDE;
+    int64_t rows[CHARL_SIDE];
+    offsets(rows, &c->lhs_row, 0, c->rows);
     for (int64_t i = 0; i < c->rows; i++)
-        for (int64_t p = 0; p < depth; p++)
-            to[i * depth + p] = lhs[i * c->lhs_row + p * c->lhs_depth];
+        for (int64_t p = 0; p < depth; p++) to[i * depth + p] = lhs[rows[i] + along[p]];
     return to;
 }
 
@@ -61,12 +63,19 @@ void NAME(contract)(const charl_contract_t *c) {
     if (!c->depth)
         for (int64_t i = 0; i < c->rows; i++)
             memset((T *)c->sums + i * CHARL_SIDE, 0, c->columns * sizeof(T));
+    int64_t across[CHARL_SIDE], along[CHARL_KC];
+    offsets(across, &c->rhs_column, 0, c->columns);
+    int near = c->lhs_depth.stride == 1 && !c->lhs_row.parts;
     for (int64_t p = 0; p < c->depth; p += CHARL_KC) {
         int64_t depth = c->depth - p < CHARL_KC ? c->depth - p : CHARL_KC;
-        int near = c->lhs_depth == 1;
-        int64_t row = near ? c->lhs_row : depth;
-        const T *lhs = near ? (const T *)c->lhs + p : NAME(gather)(c, p, depth);
-        NAME(pack)(c, p, depth);
+        int64_t row = near ? c->lhs_row.stride : depth;
+        const T *lhs = (const T *)c->lhs + p;
+        if (!near) {
+            offsets(along, &c->lhs_depth, p, depth);
+            lhs = NAME(gather)(c, along, depth);
+        }
+        offsets(along, &c->rhs_depth, p, depth);
+        NAME(pack)(c, along, across, depth);
         for (int64_t j = 0; j < c->columns; j += PANEL) {
             const T *panel = (const T *)c->pack + j * depth;
             T *sums = (T *)c->sums + j;

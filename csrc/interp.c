@@ -195,6 +195,19 @@ static int32_t run_units(charl_run_t *run, int64_t begin, int64_t end) {
     return CHARL_OK;
 }
 
+/* How an operand walks an axis from number `first` on. */
+static charl_walk_t walk_of(const charl_run_t *run, int which, int64_t first, int64_t stride) {
+    const charl_program_t *program = run->program;
+    const charl_digits_t *digits =
+        (const charl_digits_t *)((const char *)program + program->at_digits) + which;
+    charl_walk_t walk = {.first = first, .stride = stride, .parts = digits->parts};
+    for (int32_t d = 0; d < digits->parts; d++) {
+        walk.extent[d] = charl_number(run, digits->extent[d]);
+        walk.step[d] = charl_number(run, digits->stride[d]);
+    }
+    return walk;
+}
+
 /* Sums of rows [i, i + rows) and columns [j, j + columns), and the epilogue over them. */
 static int32_t run_block(charl_run_t *run, int64_t i, int64_t rows, int64_t j, int64_t columns) {
     const charl_program_t *program = run->program;
@@ -205,10 +218,10 @@ static int32_t run_block(charl_run_t *run, int64_t i, int64_t rows, int64_t j, i
     charl_contract_t c = {
         .lhs = (const void *)(intptr_t)(lhs->base - j * lhs->sc * size), /* its columns are k, */
         .rhs = (const void *)(intptr_t)(rhs->base - i * rhs->sr * size), /* and these its rows */
-        .lhs_row = lhs->sr,
-        .lhs_depth = lhs->sc,
-        .rhs_depth = rhs->sr,
-        .rhs_column = rhs->sc,
+        .lhs_row = walk_of(run, 0, i, lhs->sr),
+        .lhs_depth = walk_of(run, 1, 0, lhs->sc),
+        .rhs_depth = walk_of(run, 2, 0, rhs->sr),
+        .rhs_column = walk_of(run, 3, j, rhs->sc),
         .rows = rows,
         .columns = columns,
         .depth = charl_number(run, program->depth),

@@ -99,8 +99,16 @@ typedef struct charl_program_t {
     int32_t fixed_bytes; /* scratch ahead of the registers, slots apart: a contraction's packing */
     int32_t register_bytes; /* then tables; a multiple of 64 */
     int32_t scratch_bytes;  /* all that is needed beyond the slots */
-    int32_t at_consts, at_code, at_stages, at_access, at_values, at_outer, at_slots, reserved;
+    int32_t at_consts, at_code, at_stages, at_access, at_values, at_outer, at_slots, at_digits;
 } charl_program_t;
+
+/* How a contraction's operands walk their axes: rows of lhs, its depth, the depth of rhs, its
+   columns. `parts` digits, most significant first, or 0 where the access's stride says all; at_digits
+   is four of these. */
+enum { CHARL_WALKS = 4, CHARL_DIGITS = 8 };
+typedef struct charl_digits_t {
+    int32_t parts, extent[CHARL_DIGITS], stride[CHARL_DIGITS]; /* Ints */
+} charl_digits_t;
 
 /* What a launch works out of an access: addresses (or numbers) at outer index 0 and now, strides
    in elements. */
@@ -134,11 +142,17 @@ extern const char charl_loop_hash[];
 
 /* contract.c: sums (rows, columns) = lhs (rows, depth) times rhs (depth, columns); rows of sums
    are CHARL_SIDE apart. */
+typedef struct charl_walk_t {
+    int64_t first;  /* number that the operand's first element has along this axis */
+    int64_t stride; /* in elements, where parts is 0 */
+    int64_t parts, extent[CHARL_DIGITS], step[CHARL_DIGITS];
+} charl_walk_t;
+
 typedef struct charl_contract_t {
     const void *lhs, *rhs;
-    int64_t lhs_row, lhs_depth, rhs_depth, rhs_column; /* strides in elements */
-    int64_t rows, columns, depth;                      /* rows and columns are at most CHARL_SIDE */
-    void *pack, *sums;                                 /* 2 * KC * SIDE and SIDE * SIDE elements */
+    charl_walk_t lhs_row, lhs_depth, rhs_depth, rhs_column;
+    int64_t rows, columns, depth; /* rows and columns are at most CHARL_SIDE */
+    void *pack, *sums;            /* 2 * KC * SIDE and SIDE * SIDE elements */
 } charl_contract_t;
 
 enum { CHARL_SIDE = 256 };

@@ -128,6 +128,14 @@ static const char *check_contract(const charl_program_t *p, const int32_t *acces
     if (size < 4 || rhs->size != size || sums->size != size || lhs->arg < 0 || rhs->arg < 0 ||
         p->fixed_bytes < need)
         return "the contraction's operands";
+    if (!holds(p, p->at_digits, CHARL_WALKS, sizeof(charl_digits_t))) return "a section's bounds";
+    const charl_digits_t *digits = (const charl_digits_t *)((const char *)p + p->at_digits);
+    for (int w = 0; w < CHARL_WALKS; w++) {
+        if (digits[w].parts < 0 || digits[w].parts > CHARL_DIGITS) return "digits";
+        for (int32_t d = 0; d < CHARL_DIGITS; d++)
+            if (!fits(p, INT, digits[w].extent[d]) || !fits(p, INT, digits[w].stride[d]))
+                return "a digit";
+    }
     return NULL;
 }
 

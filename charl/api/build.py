@@ -275,6 +275,19 @@ def cut(n: Node, axis: int, start: int, stop: int, step: int = 1) -> Node:
     return make(CODE["slice"], n.dtype, shape, (n,), None, (*starts, *steps))
 
 
+def windows(
+    n: Node, axes: Sequence[int], sizes: Sequence[int], steps: Sequence[int], apart: Sequence[int]
+) -> Node:
+    """Windows of `sizes` elements, `apart` from each other, at each `steps` elements of these sorted
+    axes, which count them; the windows' own axes come last. At least one fits.
+    """
+    shape = list(n.shape)
+    for axis, size, step, far in zip(axes, sizes, steps, apart):
+        shape[axis] = (shape[axis] - far * (size - 1) - 1) // step + 1
+    numbers = (*steps, *apart)
+    return make(CODE["windows"], n.dtype, (*shape, *sizes), (n,), tuple(axes), numbers)
+
+
 def reduce(name: str, n: Node, axes: Sequence[int], keepdims: bool = False) -> Node:
     """sum prod max min any all over axes, which are dropped, or kept with size 1."""
     dropped = tuple(sorted(axes))

@@ -8,6 +8,7 @@ The others give new arrays.
 
 from __future__ import annotations
 
+import functools
 import math
 
 from charl.api import build as b
@@ -182,14 +183,19 @@ def permute_dims(x, /, axes):
     >>> ch.permute_dims(ch.zeros((2, 3, 4)), (2, 0, 1)).shape
     (4, 2, 3)
     """
-    x = b.tensor(x, "permute_dims")
-    ndim = len(x.shape)
+    x, axes = b.tensor(x, "permute_dims"), tuple(axes)
+    permutation = _permutation if shapes.all_ints(axes) else _permutation.__wrapped__
+    return view_permute(x, permutation(axes, len(x.shape)))
+
+
+@functools.lru_cache(shapes.KEPT)
+def _permutation(axes, ndim):
     if len(axes) != ndim:
-        raise ValueError(f"permute_dims: axes {tuple(axes)} don't match an array of {ndim} axes")
+        raise ValueError(f"permute_dims: axes {axes} don't match an array of {ndim} axes")
     perm = tuple(b.axis_in(a, ndim, "permute_dims") for a in axes)
     if sorted(perm) != list(range(ndim)):
-        raise ValueError(f"permute_dims: axes {tuple(axes)} must name each of {ndim} axes once")
-    return view_permute(x, perm)
+        raise ValueError(f"permute_dims: axes {axes} must name each of {ndim} axes once")
+    return perm
 
 
 def moveaxis(x, source, destination, /):
@@ -214,6 +220,55 @@ def moveaxis(x, source, destination, /):
     for to, origin in sorted(zip(ends[1], ends[0])):
         perm.insert(to, origin)
     return view_permute(x, tuple(perm))
+
+
+def sliding_window_view(x, window_shape, axis=None, *, stride=1, dilation=1):
+    """Windows of x: the axes in `axis` count them, and the last axes of the result are their own. Elements are not
+    repeated in memory: what reads the windows reads x. The result cannot be written through.
+
+    window_shape, stride (from window to window) and dilation (from element to element of one) are ints, one for each
+    axis; axis None is all axes. Raises ValueError where no window fits, or an axis repeats. Source: NumPy's function in
+    numpy.lib.stride_tricks, which lacks stride and dilation.
+
+    >>> ch.sliding_window_view(ch.arange(5), 3, stride=2)
+    Tensor([[0, 1, 2],
+            [2, 3, 4]])
+    """
+    name = "sliding_window_view"
+    n = b.node(x, name)
+    axes = axis if axis is None or isinstance(axis, (tuple, list)) else (axis,)
+    given = tuple(
+        tuple(v) if isinstance(v, (tuple, list)) else v
+        for v in (window_shape, axes, stride, dilation)
+    )
+    plain = all(
+        shapes.all_ints(v if isinstance(v, tuple) else (v,)) for v in given if v is not None
+    )
+    made, perm = (_windows if plain else _windows.__wrapped__)(n.shape, *given)
+    return wrap(b.permute(b.windows(n, *made), perm) if made[0] else n)
+
+
+@functools.lru_cache(shapes.KEPT)
+def _windows(shape, window_shape, axis, stride, dilation):
+    """What b.windows takes, axes sorted, and how its result's axes are to be permuted."""
+    name, ndim = "sliding_window_view", len(shape)
+    sizes = b.shape_in(window_shape, name)
+    b.axes_in(axis, ndim, name)
+    axes = range(ndim) if axis is None else [b.axis_in(a, ndim, name) for a in axis]
+    count = len(axes)
+    steps, apart = (
+        b.shape_in(v, name) * (1 if isinstance(v, tuple) else count) for v in (stride, dilation)
+    )
+    if not len(sizes) == len(steps) == len(apart) == count:
+        raise ValueError(f"{name}: window_shape, stride and dilation must name {count} axes each")
+    if min((*steps, *apart), default=1) < 1:
+        raise ValueError(f"{name}: stride and dilation must be positive")
+    for a, size, far in zip(axes, sizes, apart):
+        if size < 1 or far * (size - 1) >= shape[a]:
+            raise ValueError(f"{name}: a window of {sizes} does not fit into {shape}")
+    order = sorted(range(count), key=axes.__getitem__)
+    made = tuple(tuple(v[k] for k in order) for v in (axes, sizes, steps, apart))
+    return made, (*range(ndim), *(ndim + order.index(k) for k in range(count)))
 
 
 def reshape(x, /, shape, *, copy=None):

@@ -391,6 +391,10 @@ class Encoder:
                 sides=(lhs, rhs, self.sums(size)),
                 fixed_bytes=(2 * KC * SIDE + SIDE * SIDE) * size,
                 outer=[self.int(axis.extent) for axis in kernel.outer],
+                digits=[
+                    [(self.int(n), self.int(stride)) for n, stride in kernel.walked(*walk)]
+                    for walk in (("lhs", "i"), ("lhs", "k"), ("rhs", "k"), ("rhs", "j"))
+                ],
             )
         walked = kernel.outer if self.row else kernel.outer[:-1]
         if kernel.block is not None and kernel.block >= len(walked):

@@ -10,6 +10,7 @@ A launch's units are walked in runs: i tiles of one j tile, as one stretch of ro
           micro-kernel: mr x nr sums in registers       -> stored, or added to those before
         after the last block of k: the epilogue over these rows
 
+Operands that walk an axis in digits are packed by tables of offsets (charl/codegen/digits.py).
 Few rows read a row-major rhs where it lies, few columns the lhs; so small products pack nothing.
 The sums lie in the output itself where the epilogue has a store of the product's dtype, contiguous
 along j, into a buffer that nothing else reads or writes; in scratch otherwise. At the edges there
@@ -22,6 +23,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from charl.codegen.body import Body, Operand, Region
+from charl.codegen.digits import PACK_AT, ROOM, SLACK, Tables, fill
 from charl.codegen.host import Host
 from charl.codegen.micro import (
     MICRO,
@@ -93,6 +95,7 @@ class Gemm(Body):
         self.at = self.functions.at
         self.home = home_of(contract)
         self.native = host.native_mask(self.functions.size)
+        self.walked = {digits.side for digits in contract.digits}
         # a number of rows that are packed at once
         self.step = PACK_I // self.tile.mr * self.tile.mr
 
@@ -103,8 +106,11 @@ class Gemm(Body):
         for rows in (mr, mr // 2):
             for vectors in (nv, 1):
                 self.functions.edge(rows, vectors)
-        self.functions.pack("@pack_lhs", mr, li, lk)
-        self.functions.pack("@pack_rhs", self.tile.nr, rj, rk)
+        for side, width, across, along in (("lhs", mr, li, lk), ("rhs", self.tile.nr, rj, rk)):
+            if side in self.walked:
+                Tables(self.functions).pack(f"@pack_{side}_at", width)
+            else:
+                self.functions.pack(f"@pack_{side}", width, across, along)
         code = Code(self.module, "start")
         code.when(code.op("icmp slt i64 %begin, %end"), self._runs)
         code.do("ret i32 0")
@@ -120,6 +126,32 @@ class Gemm(Body):
             return self.entry.op(f"load ptr, ptr {self.entry.op(self.launch('scratch'))}")
 
         return self.once(("scratch", name), place)
+
+    # -- packing
+
+    def _offsets(self, side: str, axis: str) -> str:
+        """Where the offsets of an operand along an axis are kept."""
+        return self.cell((side, axis), f"[{ROOM[axis] + SLACK} x i64]")
+
+    def _fill(self, code: Code, side: str, axis: str, first: str, count: str) -> None:
+        """The offsets of `count` numbers from `first`, less that of the first where a stride says
+        all."""
+        parts = [tuple(map(self.int, part)) for part in self.contract.walked(side, axis)]
+        if not parts:
+            access = self.contract.lhs if side == "lhs" else self.contract.rhs
+            first, parts = "0", [("0", self.int(access.strides["ijk".index(axis) - 3]))]
+        cells = [self.cell((side, axis, n), "i64") for n in range(len(parts) + 1)]
+        fill(code, cells, self._offsets(side, axis), first, count, parts)
+
+    def _pack(self, code: Code, side: str, to: str, source: str, count: str, depth: str) -> None:
+        """Panels of so many rows of lhs, or columns of rhs, that lie from `source` on."""
+        access, axis = (self.contract.lhs, "i") if side == "lhs" else (self.contract.rhs, "j")
+        if side in self.walked:
+            tables = self._offsets(side, axis), self._offsets(side, "k")
+            run(code, f"@pack_{side}_at", PACK_AT, to, source, *tables, count, depth)
+            return
+        steps = (self.int(access.strides["ijk".index(a) - 3]) for a in (axis, "k"))
+        run(code, f"@pack_{side}", PACK, to, source, *steps, count, depth)
 
     # -- from units to runs
 
@@ -175,10 +207,12 @@ class Gemm(Body):
     def _run(self, code: Code, outer: list[str], i0: str, i1: str, j0: str, j1: str) -> None:
         contract = self.contract
         columns, unpacked = sub(code, j1, j0), "0"
-        direct = code.op(f"icmp sle i64 {columns}, {DIRECT_PANELS * self.tile.nr}")
-        li = self.int(contract.lhs.strides[-3])
-        apart = code.op(f"and i64 {li}, {WAY // self.functions.size - 1}")
-        direct = code.op(f"and i1 {direct}, {code.op(f'icmp ne i64 {apart}, 0')}")
+        direct = "false"
+        if "lhs" not in self.walked:
+            direct = code.op(f"icmp sle i64 {columns}, {DIRECT_PANELS * self.tile.nr}")
+            li = self.int(contract.lhs.strides[-3])
+            apart = code.op(f"and i64 {li}, {WAY // self.functions.size - 1}")
+            direct = code.op(f"and i1 {direct}, {code.op(f'icmp ne i64 {apart}, 0')}")
         rj = self.int(contract.rhs.strides[-2])
         if rj == "1":
             few = code.op(f"icmp slt i64 {sub(code, i1, i0)}, {DIRECT_ROWS}")
@@ -189,6 +223,8 @@ class Gemm(Body):
         lhs, rhs = (self._place(code, access, outer) for access in (contract.lhs, contract.rhs))
         rhs = self.at(code, rhs, mul(code, j0, rj))
         home = self.at(code, self._place(code, self.home, outer), j0) if self.home else None
+        if "rhs" in self.walked:
+            self._fill(code, "rhs", "j", j0, columns)
         this = Run(outer, i0, i1, j0, j1, columns, direct, unpacked, lhs, rhs, home)
         if home:
             self._products(code, this, i0, i1)
@@ -211,8 +247,10 @@ class Gemm(Body):
             source = self.at(code, rhs, mul(code, this.unpacked, rj))
             packed = self.at(code, self.scratch("rhs"), mul(code, this.unpacked, depth))
             count = sub(code, this.columns, this.unpacked)
+            for side in sorted(self.walked):
+                self._fill(code, side, "k", p, depth)
             code.when(code.op(f"icmp ne i64 {count}, 0"), lambda c: (
-                run(c, "@pack_rhs", PACK, packed, source, rj, rk, count, depth)))  # fmt: skip
+                self._pack(c, "rhs", packed, source, count, depth)))  # fmt: skip
             more = code.op(f"icmp ne i64 {p}, 0")
             last = code.op(f"icmp eq i64 {add(code, p, depth)}, {extent}")
 
@@ -220,8 +258,10 @@ class Gemm(Body):
                 lhs = self.at(code, this.lhs, add(code, mul(code, i, li), mul(code, p, lk)))
                 count = least(code, sub(code, i1, i), str(self.step))
                 room = self.scratch("lhs")
+                if "lhs" in self.walked:
+                    self._fill(code, "lhs", "i", i, count)
                 code.when(code.op(f"xor i1 {this.direct}, true"), lambda c: (
-                    run(c, "@pack_lhs", PACK, room, lhs, li, lk, count, depth)))  # fmt: skip
+                    self._pack(c, "lhs", room, lhs, count, depth)))  # fmt: skip
                 places = zip((lhs, li, lk), (room, "1", str(self.tile.mr)), ("ptr", "i64", "i64"))
                 left = [
                     code.op(f"select i1 {this.direct}, {kind} {here}, {kind} {packed}")

@@ -17,6 +17,7 @@ NUMBER, TILE = -1, -2  # instead of an argument: a plain number, a contraction's
 ALIAS, RESET = 1, 2  # flags of a load: may be the buffer's memory; no `out` precedes it
 SIDE = 256  # rows and columns of a contraction's block
 OPERANDS = 4
+DIGITS = 8  # of a walk, at most
 OPCODES = (
     "loop", "load", "store", "out", "gather", "index", "fill", "param", "splat",
     "wrap", "keep", "kept", "into", "start", "fold", "done", "scan",
@@ -78,6 +79,8 @@ class Program:
     params: int = 0
     buffers: int = 0
     outer: list[int] = field(default_factory=list)
+    # of lhs rows, lhs depth, rhs depth, rhs columns: (extent, stride) each
+    digits: list[list[tuple[int, int]]] = field(default_factory=lambda: [[], [], [], []])
     slots: list[tuple[int, int]] = field(default_factory=list)  # bytes of an element, a register
     consts: list[int] = field(default_factory=list)
     launch: list[Record] = field(default_factory=list)
@@ -105,6 +108,7 @@ class Program:
             _pack("i", self.registers),
             _pack("i", [self.outer]),
             _pack("i", self.slots),
+            _pack("i", map(_digits, self.digits)),
         ]
         starts, end = [], HEADER.size
         for part in parts:
@@ -117,7 +121,7 @@ class Program:
             *(MAGIC, VERSION, table_hash().encode(), end),
             *(self.order, nouter, self.block, self.split, self.inner, self.columns, self.depth),
             *(*self.tiles, *self.sides, *counts, self.params, self.buffers),
-            *(*launch, *sizes, *starts, 0),
+            *(*launch, *sizes, *starts),
         )
         program = header + b"".join(parts)
         return Encoded(program, round_up(scratch, 64), self.params, self.buffers, len(self.slots))
@@ -142,6 +146,11 @@ def bits(value, dtype: str) -> int:
 
 def _instr(r: Record) -> tuple[int, ...]:
     return OPCODE[r.op], r.dst, *r.args, *(-1,) * (OPERANDS - len(r.args)), r.x, r.y
+
+
+def _digits(parts: list[tuple[int, int]]) -> list[int]:
+    rows = [[part[k] for part in parts] + [ZERO] * (DIGITS - len(parts)) for k in (0, 1)]
+    return [len(parts), *rows[0], *rows[1]]
 
 
 def _pack(code: str, rows: Iterable[Sequence[int]]) -> bytes:

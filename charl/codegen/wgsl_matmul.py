@@ -71,6 +71,8 @@ def _quads(kernel: Contract, number) -> frozenset[int]:
     found: set[int] = set()
     other = {i.attr.arg for i in kernel.epilogue if i.op in ("load", "store")}
     other |= {i.attr[0].arg for i in kernel.epilogue if i.op == "gather"}
+    walked = {digits.side for digits in kernel.digits}
+    other |= {a.arg for s, a in (("lhs", kernel.lhs), ("rhs", kernel.rhs)) if s in walked}
     for access, side in ((kernel.lhs, -3), (kernel.rhs, -2)):
         along = _along(access, side)
         rest = [s for k, s in enumerate(access.strides) if k != along % len(access.strides)]
@@ -238,29 +240,47 @@ class Product(Frame):
             conditions = [self._inside(size, t), f"{letter} < {extent}", "k < depth"]
             self.put(f"{name}_{t} = vec4<{self.type}>();")
             self.open(f"if ({' && '.join(c for c in conditions if c)})")
-            at = self.affine(access.offset, strides, [*self.outer, letter, "k"])
+            at = self._at(name, access, strides, letter, "k")
             if access.arg in self.quads:
                 texts = self.load4(access.arg, f"({at}) >> 2u", "q")
                 parts = [self.values.cast(x, source, self.kernel.dtype) for x in texts]
                 self.put(f"{name}_{t} = vec4<{self.type}>({', '.join(parts)});")
             else:
-                self._fetch_each(f"{name}_{t}", access, letter, strides, extent, across)
+                self._fetch_each(name, t, access, letter, strides, extent, across)
             self.close()
             self.close()
 
     def _fetch_each(
-        self, to: str, access: Access, letter: str, strides: tuple, extent: str, across: bool
+        self,
+        name: str,
+        t: int,
+        access: Access,
+        letter: str,
+        strides: tuple,
+        extent: str,
+        across: bool,
     ) -> None:
         """Lines that load four neighbours one by one."""
         source = self.kernel.args[access.arg].dtype
         for c, part in enumerate(PARTS):
             k = f"(k + {c}u)" if across and c else "k"
             x = letter if across or not c else f"({letter} + {c}u)"
-            place = self.affine(access.offset, strides, [*self.outer, x, k])
+            place = self._at(name, access, strides, x, k)
             text = self.values.cast(self.load(access.arg, place), source, self.kernel.dtype)
             bound = f"{k} < depth" if across else f"{x} < {extent}"
-            line = f"{to}.{part} = {text};"
+            line = f"{name}_{t}.{part} = {text};"
             self.put(f"if ({bound}) {{ {line} }}" if c else line)
+
+    def _at(self, name: str, access: Access, strides: tuple, x: str, k: str) -> str:
+        """Where an operand has row or column x at k."""
+        text = self.affine(access.offset, strides, [*self.outer, x, k])
+        for axis, number in (("i" if name == "lhs" else "j", x), ("k", k)):
+            parts = self.kernel.walked(name, axis)
+            for d, (extent, stride) in reversed(list(enumerate(parts))):
+                digit = f"{number} % {self.int(extent)}" if d else number
+                text += f" + {self.int(stride)} * ({digit})"
+                number = f"({number} / {self.int(extent)})"
+        return text
 
     def _place(self, name: str, access: Access, letter: str, axis: Axis, size: int) -> None:
         """Lines that store an invocation's vectors into the tile."""

@@ -5,6 +5,7 @@ Strides count elements. Errors are worded as NumPy's, since users know those.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 
@@ -73,9 +74,23 @@ def c_strides(shape: Shape) -> Shape:
     return tuple(strides)
 
 
+_INT = {int}
+KEPT = 4096  # shapes whose arithmetic is remembered: it takes longer than making a Node
+
+
+def all_ints(numbers: Sequence) -> bool:
+    """Whether all are plain ints, and not what equals one: then a cache may be asked."""
+    return _INT.issuperset(map(type, numbers))
+
+
 def resolve_reshape(size: int, shape: int | Sequence[int]) -> Shape:
     """`shape` with -1 replaced by what `size` leaves. Raises ValueError as NumPy's reshape does."""
-    asked = (shape,) if hasattr(shape, "__index__") else tuple(shape)
+    asked = (shape,) if hasattr(shape, "__index__") else tuple(shape)  # type: ignore[arg-type]
+    return _resolved(size, asked) if all_ints(asked) else _resolved.__wrapped__(size, asked)
+
+
+@functools.lru_cache(KEPT)
+def _resolved(size: int, asked: Shape) -> Shape:
     wanted = [extent.__index__() for extent in asked]
     unknown = [axis for axis, extent in enumerate(wanted) if extent < 0]
     if len(unknown) > 1:
@@ -88,6 +103,7 @@ def resolve_reshape(size: int, shape: int | Sequence[int]) -> Shape:
     return tuple(wanted)
 
 
+@functools.lru_cache(KEPT)
 def reshape_strides(shape: Shape, strides: Shape, target: Shape) -> Shape | None:
     """Strides that show the same memory as `target`, or None where NumPy would copy.
 

@@ -166,7 +166,7 @@ cdef int _emit(state_t *s, Node node) except -1:
     if node.attr_id:
         at[0] = node.attr_id
         at += 1
-    if nsrc == 0 or op == graph.RESHAPE or op == graph.EXPAND or op == graph.SLICE:
+    if nsrc == 0 or op in (graph.RESHAPE, graph.EXPAND, graph.SLICE, graph.WINDOWS):
         at = _put_numbers(at, <PyObject *>node.shape)
     if nsizes:
         at = _put_numbers(at, sizes)

@@ -31,7 +31,7 @@ cdef class Node:
     cdef int edges
 
 # The codes below are set once, at import, from the op table
-cdef int LEAF, CONST, IOTA, RESHAPE, PERMUTE, EXPAND, SLICE, SUM, PROD, MAX, MIN, ANY, ALL
+cdef int LEAF, CONST, IOTA, RESHAPE, PERMUTE, EXPAND, SLICE, WINDOWS, SUM, PROD, MAX, MIN, ANY, ALL
 cdef int MATMUL, CUMSUM, CUMPROD, GATHER, WRAP_INDEX, UPDATE, CAST, WHERE, COMPOUND
 
 cpdef Node put(Node node, int device)

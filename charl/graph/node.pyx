@@ -14,6 +14,8 @@ reshape     (x,)        C order
 permute     (x,)        attrs: the permutation
 expand      (x,)        right-aligned broadcast
 slice       (x,)        sizes: starts, then steps; index = start + step * i
+windows     (x,)        attrs: axes; sizes: steps, then dilations of these. Axes keep their places, with an element a
+                        window, and the windows' own axes come last; index = step * i + dilation * p
 sum prod max min any all  (x,)   attrs: sorted axes, which are dropped
 matmul      (a, b)      (..., m, k) x (..., k, n), batch axes broadcast
 cumsum cumprod  (x,)    attrs: axis; inclusive
@@ -57,7 +59,7 @@ def _code(name):
 
 
 LEAF, CONST, IOTA = _code("leaf"), _code("const"), _code("iota")
-RESHAPE, PERMUTE, EXPAND, SLICE = map(_code, ("reshape", "permute", "expand", "slice"))
+RESHAPE, PERMUTE, EXPAND, SLICE, WINDOWS = map(_code, ("reshape", "permute", "expand", "slice", "windows"))
 SUM, PROD, MAX, MIN, ANY, ALL = map(_code, ("sum", "prod", "max", "min", "any", "all"))
 MATMUL, CUMSUM, CUMPROD = map(_code, ("matmul", "cumsum", "cumprod"))
 GATHER, WRAP_INDEX, UPDATE = map(_code, ("gather", "wrap_index", "update"))

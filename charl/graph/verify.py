@@ -45,6 +45,25 @@ def _sliced(node: Node) -> str | None:
     return None
 
 
+def _windowed(node: Node) -> str | None:
+    x, axes, rank = node.src[0].shape, node.attrs, len(node.src[0].shape)
+    if list(axes) != sorted(set(axes)) or len(node.sizes) != 2 * len(axes):
+        return "windows: axes, or sizes that are not a step and a dilation an axis"
+    if len(node.shape) != rank + len(axes):
+        return "windows: rank"
+    for a, n in enumerate(node.shape[:rank]):
+        if a not in axes:
+            if n != x[a]:
+                return f"windows: axis {a} of size {x[a]} became {n}"
+            continue
+        k = axes.index(a)
+        step, apart = node.sizes[k], node.sizes[len(axes) + k]
+        size = node.shape[rank + k]
+        if min(step, apart, size, n) < 1 or step * (n - 1) + apart * (size - 1) >= x[a]:
+            return f"windows: {n} of {size} elements leave the axis of size {x[a]}"
+    return None
+
+
 def _elementwise(node: Node) -> str | None:
     name = table_name(node.op)
     row, kinds = OPS[name], [dtypes.ALL[s.dtype].kind for s in node.src]
@@ -121,6 +140,8 @@ def _wrong(node: Node) -> str | None:
         return None if _joint(x, shape) == shape else "expand: shape"
     if name == "slice":
         return _sliced(node)
+    if name == "windows":
+        return _windowed(node)
     if name in ("sum", "prod", "max", "min", "any", "all"):
         kept = tuple(n for a, n in enumerate(x) if a not in node.attrs)
         fits = shape == kept and list(node.attrs) == sorted(set(node.attrs))

@@ -1,18 +1,21 @@
 """Convolutions: cross-correlations, as in every framework. Source: torch.nn.functional.
 
 A convolution is a matrix product of the weights (out, channels * kernel) and the windows of the input (channels *
-kernel, positions), batch by batch and group by group. A kernel of one element needs no windows; where each channel is
-a group of its own (depthwise), sums over the few places of the kernel are done element by element.
+kernel, positions), batch by batch and group by group. Windows are never stored: the product reads them from the input,
+or from its copy with padding. Where each channel is a group of its own (depthwise), sums over the few places of the
+kernel are done element by element.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import charl as ch
-from charl.nn.arguments import each, floating
+from charl.nn.arguments import each, floating, remembered
 from charl.nn.windows import padded, windows
 
+HALVES = (ch.float16, ch.bfloat16)
 FORMATS = {1: ("NCL", "NLC"), 2: ("NCHW", "NHWC")}
 
 
@@ -60,46 +63,65 @@ def _conv(name, ndim, input, weight, bias, stride, padding, dilation, groups, da
         x = ch.expand_dims(x, axis=0)
     if last:
         x = ch.moveaxis(x, -1, 1)
-    (groups,) = each(groups, 1, name, "groups")
     b = None if bias is None else floating(bias, name, "bias")
-    _check(name, ndim, x, w, b, groups)
+    if w.dtype != x.dtype or (b is not None and b.dtype != x.dtype):
+        kinds = ", ".join(str(t.dtype) for t in (x, w, b) if t is not None)
+        raise TypeError(f"{name}: input, weight and bias must have one dtype, got {kinds}")
+    shapes = x.shape, w.shape, None if b is None else b.shape
+    walk = remembered(_geometry, name, ndim, *shapes, stride, padding, dilation, groups)
+    y = _product(padded(x, walk.before, walk.after), w, walk)
+    if b is not None:
+        y = y + b.reshape((-1, *(1,) * ndim))
+    if last:
+        y = ch.moveaxis(y, 1, -1)
+    return (y[0] if single else y).copy()  # a root: what it would be a view of is not stored, too
+
+
+class Walk(NamedTuple):
+    """How windows go over an image: numbers of each spatial axis. before, after: the padding."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    out: tuple[int, ...]
+    groups: int
+
+
+def _geometry(name, ndim, shape, weight, bias, stride, padding, dilation, groups):
+    """The Walk over an image (N, C, *spatial). Raises for shapes and numbers that do not fit."""
+    (groups,) = each(groups, 1, name, "groups")
+    _check(name, ndim, shape, weight, bias, groups)
     stride = each(stride, ndim, name, "stride")
     dilation = each(dilation, ndim, name, "dilation")
-    kernel = w.shape[2:]
+    kernel = weight[2:]
     before, after = _padding(name, padding, kernel, stride, dilation)
     out = tuple(
         (n + p + q - d * (k - 1) - 1) // s + 1
-        for n, p, q, d, k, s in zip(x.shape[2:], before, after, dilation, kernel, stride)
+        for n, p, q, d, k, s in zip(shape[2:], before, after, dilation, kernel, stride)
     )
     if min(out) < 1:
         raise ValueError(
             f"{name}: a kernel of {kernel}, dilated by {dilation}, is larger than the padded input; "
-            f"input is {tuple(input.shape)}"
+            f"input is {shape}"
         )
-    y = _product(padded(x, before, after), w, kernel, stride, dilation, out, groups)
-    if b is not None:
-        y = y + ch.reshape(b, (-1, *(1,) * ndim))
-    if last:
-        y = ch.moveaxis(y, 1, -1)
-    return y[0] if single else y
+    return Walk(kernel, stride, dilation, before, after, out, groups)
 
 
 def _check(name, ndim, x, w, b, groups):
-    """Raises where weight and bias do not fit the input (N, C, *spatial)."""
-    if w.ndim != ndim + 2:
-        raise ValueError(f"{name}: weight must have {ndim + 2} axes, got {w.shape}")
-    if w.dtype != x.dtype or (b is not None and b.dtype != x.dtype):
-        kinds = ", ".join(str(t.dtype) for t in (x, w, b) if t is not None)
-        raise TypeError(f"{name}: input, weight and bias must have one dtype, got {kinds}")
-    if w.shape[1] * groups != x.shape[1]:
+    """Raises where the shapes of weight and bias do not fit that of the input (N, C, *spatial)."""
+    if len(w) != ndim + 2:
+        raise ValueError(f"{name}: weight must have {ndim + 2} axes, got {w}")
+    if w[1] * groups != x[1]:
         raise ValueError(
-            f"{name}: input has {x.shape[1]} channels, and weight {w.shape} in {groups} groups "
-            f"takes {w.shape[1] * groups}"
+            f"{name}: input has {x[1]} channels, and weight {w} in {groups} groups "
+            f"takes {w[1] * groups}"
         )
-    if w.shape[0] % groups or 0 in w.shape:
-        raise ValueError(f"{name}: weight {w.shape} cannot be cut into {groups} groups")
-    if b is not None and b.shape != w.shape[:1]:
-        raise ValueError(f"{name}: bias must be {w.shape[:1]}, got {b.shape}")
+    if w[0] % groups or 0 in w:
+        raise ValueError(f"{name}: weight {w} cannot be cut into {groups} groups")
+    if b is not None and b != w[:1]:
+        raise ValueError(f"{name}: bias must be {w[:1]}, got {b}")
 
 
 def _padding(name, padding, kernel, stride, dilation):
@@ -118,20 +140,32 @@ def _padding(name, padding, kernel, stride, dilation):
     return both, both
 
 
-def _product(x, w, kernel, stride, dilation, out, groups):
+def _product(x, w, walk):
     """x (N, C, *padded), w (O, C / groups, *kernel) -> (N, O, *out)."""
     n, channels = x.shape[:2]
-    parts = windows(x, kernel, stride, dilation, out)
-    if w.shape[1] == 1 and groups > 1:
-        each_of = w.shape[0] // groups  # results of a channel
-        taps = ch.reshape(w, (1, groups, each_of, math.prod(kernel), *(1,) * len(out)))
-        y = None
-        for k, part in enumerate(parts):
-            term = ch.expand_dims(part, axis=2) * taps[:, :, :, k]
-            y = term if y is None else y + term
-        return ch.reshape(y, (n, w.shape[0], *out))
-    places = list(parts)
-    x = places[0] if len(places) == 1 else ch.stack(places, axis=2)
-    x = ch.reshape(x, (n, groups, channels // groups * len(places), math.prod(out)))
-    w = ch.reshape(w, (groups, w.shape[0] // groups, -1))
-    return ch.reshape(ch.matmul(w, x), (n, -1, *out))
+    results, own = w.shape[:2]  # own: channels of a group
+    if own == 1 and walk.groups > 1:
+        return _depthwise(x, w, walk)
+    if x.dtype in HALVES:  # products are summed in float32: the windows of a cast would be stored
+        wide = (ch.astype(t, ch.float32) for t in (x, w))
+        return ch.astype(_product(*wide, walk), x.dtype)
+    spatial = tuple(range(2, x.ndim))
+    places = tuple(a + len(spatial) for a in spatial)
+    size, count = math.prod(walk.kernel), math.prod(walk.out)
+    x = ch.sliding_window_view(x, walk.kernel, spatial, stride=walk.stride, dilation=walk.dilation)
+    x = x.transpose((0, 1, *places, *spatial)).reshape((n, walk.groups, own * size, count))
+    w = w.reshape((walk.groups, results // walk.groups, own * size))
+    return ch.matmul(w, x).reshape((n, results, *walk.out))
+
+
+def _depthwise(x, w, walk):
+    """Each channel by itself: sums over the places of the kernel, in C order."""
+    (n, channels), results = x.shape[:2], w.shape[0]
+    many = results > channels  # results of a channel
+    shape = (results, math.prod(walk.kernel), *(1,) * len(walk.out))
+    taps = w.reshape((channels, results // channels, *shape[1:]) if many else shape)
+    y = None
+    for k, part in enumerate(windows(x, walk.kernel, walk.stride, walk.dilation, walk.out)):
+        term = ch.expand_dims(part, axis=2) * taps[:, :, k] if many else part * taps[:, k]
+        y = term if y is None else y + term
+    return y.reshape((n, results, *walk.out)) if many else y

@@ -6,7 +6,7 @@ import functools
 import math
 
 import charl as ch
-from charl.nn.arguments import each, floating
+from charl.nn.arguments import each, floating, remembered
 from charl.nn.windows import padded, windows
 
 
@@ -30,15 +30,12 @@ def max_pool2d(
     Tensor([[[3.]]])
     """
     x, single = _batch(input, "max_pool2d")
-    kernel, stride, padding, dilation = _sizes("max_pool2d", kernel_size, stride, padding, dilation)
-    out = _out("max_pool2d", x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
-    wide = padded(
-        x, padding, _after(x.shape[2:], kernel, stride, padding, dilation, out), -math.inf
-    )
-    parts = list(windows(wide, kernel, stride, dilation, out))
+    sizes = kernel_size, stride, padding, dilation, ceil_mode
+    kernel, stride, padding, dilation, out, after = remembered(_walk, "max_pool2d", x.shape, *sizes)
+    parts = windows(padded(x, padding, after, -math.inf), kernel, stride, dilation, out)
     y = functools.reduce(ch.maximum, parts)
     if not return_indices:
-        return y[0] if single else y
+        return y[0].copy() if single else y
     at = ch.argmax(ch.stack(parts, axis=-1), axis=-1)
     rows, columns = (ch.arange(n, device=x.device) * s - p for n, s, p in zip(out, stride, padding))
     row = ch.expand_dims(rows, axis=1) + at // kernel[1] * dilation[0]
@@ -66,26 +63,23 @@ def avg_pool2d(
     Tensor([[[1.5]]])
     """
     x, single = _batch(input, "avg_pool2d")
-    kernel, stride, padding, dilation = _sizes("avg_pool2d", kernel_size, stride, padding, 1)
-    out = _out("avg_pool2d", x.shape[2:], kernel, stride, padding, dilation, ceil_mode)
-    wide = padded(x, padding, _after(x.shape[2:], kernel, stride, padding, dilation, out))
-    total = functools.reduce(ch.add, windows(wide, kernel, stride, dilation, out))
+    sizes = kernel_size, stride, padding, 1, ceil_mode
+    kernel, stride, padding, one, out, after = remembered(_walk, "avg_pool2d", x.shape, *sizes)
+    total = functools.reduce(ch.add, windows(padded(x, padding, after), kernel, stride, one, out))
     if divisor_override is not None:
         if divisor_override == 0:
             raise ValueError("avg_pool2d: divisor_override must not be 0")
         y = total / divisor_override
     else:
-        high, wide = (
-            _counts(*sizes, count_include_pad)
-            for sizes in zip(x.shape[2:], kernel, stride, padding, out)
-        )
+        spread = out, kernel, stride, padding, count_include_pad
+        high, wide = remembered(_counts, x.shape[2:], *spread)
         if len(set(high)) == len(set(wide)) == 1:
             y = total / (high[0] * wide[0])
         else:
             counts = (ch.asarray(c, dtype=x.dtype, device=x.device) for c in (high, wide))
             rows, columns = counts
             y = total / (ch.expand_dims(rows, axis=1) * columns)
-    return y[0] if single else y
+    return y[0].copy() if single else y
 
 
 def _batch(input, name):
@@ -96,13 +90,17 @@ def _batch(input, name):
     return (ch.expand_dims(x, axis=0), True) if x.ndim == 3 else (x, False)
 
 
-def _sizes(name, kernel_size, stride, padding, dilation):
+def _walk(name, shape, kernel_size, stride, padding, dilation, ceil_mode):
+    """How windows go over (N, C, H, W): kernel, stride, padding before, dilation, results, padding after."""
     kernel = each(kernel_size, 2, name, "kernel_size")
     stride = kernel if stride is None else each(stride, 2, name, "stride")
     padding = each(padding, 2, name, "padding", 0)
     if any(2 * p > k for p, k in zip(padding, kernel)):
         raise ValueError(f"{name}: padding {padding} is more than half of the kernel {kernel}")
-    return kernel, stride, padding, each(dilation, 2, name, "dilation")
+    dilation = each(dilation, 2, name, "dilation")
+    out = _out(name, shape[2:], kernel, stride, padding, dilation, ceil_mode)
+    after = _after(shape[2:], kernel, stride, padding, dilation, out)
+    return kernel, stride, padding, dilation, out, after
 
 
 def _out(name, shape, kernel, stride, padding, dilation, ceil_mode):
@@ -127,11 +125,14 @@ def _after(shape, kernel, stride, padding, dilation, out):
     )
 
 
-def _counts(n, kernel, stride, padding, out, with_padding):
-    """Elements that divide the sum of each window along one axis."""
-    counts = []
-    for k in range(out):
-        start = k * stride - padding
-        stop = min(start + kernel, n + padding)
-        counts.append(stop - start if with_padding else min(stop, n) - max(start, 0))
-    return counts
+def _counts(shape, out, kernel, stride, padding, with_padding):
+    """Elements that divide the sum of each window, along both axes."""
+    both = []
+    for n, m, size, pace, before in zip(shape, out, kernel, stride, padding):
+        counts = []
+        for k in range(m):
+            start = k * pace - before
+            stop = min(start + size, n + before)
+            counts.append(stop - start if with_padding else min(stop, n) - max(start, 0))
+        both.append(counts)
+    return both

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import charl as ch
@@ -20,9 +21,19 @@ def padded(x, before, after, value=0.0):
 
 def windows(x, kernel, stride, dilation, out):
     """For each place in the kernel, in C order, the elements of x (N, C, *spatial) that it meets: (N, C, *out)."""
-    for place in itertools.product(*map(range, kernel)):
-        at = tuple(
-            slice(p * d, p * d + (n - 1) * s + 1, s)
-            for p, d, s, n in zip(place, dilation, stride, out)
+    return [x[at] for at in _places(kernel, stride, dilation, out)]
+
+
+@functools.lru_cache(1024)
+def _places(kernel, stride, dilation, out):
+    """The index of each place in the kernel. The numbers are plain ints."""
+    return [
+        (
+            *(slice(None), slice(None)),
+            *(
+                slice(p * d, p * d + (n - 1) * s + 1, s)
+                for p, d, s, n in zip(place, dilation, stride, out)
+            ),
         )
-        yield x[(slice(None), slice(None), *at)]
+        for place in itertools.product(*map(range, kernel))
+    ]

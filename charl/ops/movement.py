@@ -12,3 +12,4 @@ op("reshape", 1, "biuf", group="movement", numpy="reshape", doc="Another shape i
 op("permute", 1, "biuf", group="movement", numpy="transpose", doc="Axes in the order attrs.")
 op("expand", 1, "biuf", group="movement", numpy="broadcast_to", doc="Right-aligned broadcast.")
 op("slice", 1, "biuf", group="movement", doc="start + step*i along each axis.")
+op("windows", 1, "biuf", group="movement", doc="Elements step*i + dilation*p of axes.")

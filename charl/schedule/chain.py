@@ -84,7 +84,7 @@ def _walks(group: Lowered, vertex: int, items: Number) -> bool:
     outer = _numbers(group, [axis.extent for axis in kernel.outer])
     if isinstance(kernel, Contract):
         i, j, k = _numbers(group, [kernel.i.extent, kernel.j.extent, kernel.k.extent])
-        if not product(outer) == items:
+        if kernel.digits or not product(outer) == items:
             return False
         sides = [(kernel.lhs, [*outer, i, 1, k]), (kernel.rhs, [*outer, 1, j, k])]
         body = kernel.epilogue

@@ -334,25 +334,38 @@ class Demand:
         self.loads[at, k] = source, lin
 
     def visit_matmul(self, at: int, v: Vertex, index: Index) -> None:
-        axes = [t for e in index for t in e.terms]
-        wide = [(n, e) for n, e in zip(v.shape, index) if not same(n, 1)]
-        whole = sorted(axes, key=str) == sorted(self.space, key=str) and len(wide) == len(axes)
-        whole = whole and all(
-            e.key == Lin(0, {t: 1}).key and self.extents[t] == n  # parts of a split axis, too
-            for t, (n, e) in zip(axes, wide)
+        parts = [list(e.terms) for e in index]
+        axes = [t for part in parts for t in part]
+        whole = sorted(axes, key=str) == sorted(self.space, key=str) and all(
+            e.key == self.flat(part).key and self.covers(part, n)
+            for n, e, part in zip(v.shape, index, parts)
         )
         if not whole or self.inner is not None or self.contract is not None:
             self.store(at)
         a, b = v.src
-        depth, (k,) = self.new_axis(-1, self.graph.shape(a)[-1])
-        i, j = axes[-2:]
-        self.contract = {"at": at, "i": i, "j": j, "k": k, "outer": axes[:-2]}
+        depth, k = self.new_axis(-1, self.graph.shape(a)[-1])
+        outer = [t for part in parts[:-2] for t in part]
+        self.contract = {"at": at, "i": parts[-2], "j": parts[-1], "k": k, "outer": outer}
         for side, operand, last in (("lhs", a, (index[-2], depth)), ("rhs", b, (depth, index[-1]))):
             where = broadcast((*index[:-2], *last), self.graph.shape(operand))
             try:
                 self.contract[side] = self.locate(operand, where)
-            except NeedSplit:
-                self.store(operand)
+            except NeedSplit:  # windows are read where they lie, all else in a copy
+                if not self.windowed(operand):
+                    self.store(operand)
+                raise
+
+    def covers(self, axes: list[int], n: Number) -> bool:
+        """Whether these axes, together, count to n."""
+        return product(self.extents[a] for a in axes) == n
+
+    def windowed(self, at: int) -> bool:
+        """Whether a chain of movements shows windows."""
+        while not self.held(at) and self.graph[at].op in MOVEMENT:
+            if self.graph[at].op == "windows":
+                return True
+            at = self.graph[at].src[0]
+        return False
 
     def view(self, v: Vertex, index: Index) -> Lin:
         """Where an update writes: the position in the base's buffer of a view's element."""

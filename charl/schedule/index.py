@@ -115,7 +115,18 @@ def through(v: Vertex, source: Sequence[Number], index: Index, extents: dict) ->
     if v.op == "slice":
         rank = len(source)
         return tuple(e.scale(v.sizes[rank + a], v.sizes[a]) for a, e in enumerate(index))
+    if v.op == "windows":
+        return _windows(v, source, index)
     return _reshape(v.shape, source, index, extents)
+
+
+def _windows(v: Vertex, source: Sequence[Number], index: Index) -> Index:
+    axes: tuple[int, ...] = v.attrs  # type: ignore[assignment]
+    result = list(index[: len(source)])
+    for k, axis in enumerate(axes):
+        place = index[len(source) + k].scale(v.sizes[len(axes) + k])
+        result[axis] = result[axis].scale(v.sizes[k]) + place
+    return tuple(result)
 
 
 def _reshape(

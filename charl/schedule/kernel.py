@@ -98,6 +98,17 @@ class Access(NamedTuple):
     strides: tuple[Int, ...]
 
 
+class Digits(NamedTuple):
+    """How an operand of a Contract walks an axis that its own index cuts into several: the axis's
+    number in mixed radix, most significant digit first, as (extent, stride) each. The Access has
+    stride 0 there.
+    """
+
+    side: str  # "lhs" or "rhs"
+    axis: str  # "i", "j" or "k"
+    parts: tuple[tuple[Int, Int], ...]
+
+
 class Instr(NamedTuple):
     """Defines the value whose number is its position in the kernel. dtype is the result's name.
 
@@ -161,6 +172,14 @@ class Contract:
     lhs: Access  # strides over outer + (i, j, k); that of j is 0
     rhs: Access  # that of i is 0
     epilogue: tuple[Instr, ...]  # the first is acc; accesses over outer + (i, j)
+    digits: tuple[
+        Digits, ...
+    ] = ()  # windows of an image, say: columns (y, x), and k (channel, y, x)
+
+    def walked(self, side: str, axis: str) -> tuple[tuple[Int, Int], ...]:
+        """The digits of an operand's axis, or () where its stride says all."""
+        found = (d.parts for d in self.digits if (d.side, d.axis) == (side, axis))
+        return next(found, ())
 
     def __str__(self) -> str:
         return _text(self)
@@ -240,6 +259,9 @@ def _text(kernel: Value) -> str:
             lines.append(
                 f"  {side} = load a{access.arg}[{affine(access.offset, access.strides, axes)}]"
             )
+        for side, axis, parts in kernel.digits:
+            shown = ", ".join(f"{extent!r}: {stride!r}" for extent, stride in parts)
+            lines.append(f"  {side} walks {axis} as digits {shown}")
         lines.append("  epilogue")
         body(kernel.epilogue, "    ")
     else:
@@ -304,7 +326,14 @@ def verify(kernel: Value) -> None:
                 f"{value!r} is neither a parameter nor 0, 1, -1",
             )
 
-    if not contract:
+    if contract:
+        for side, axis, parts in kernel.digits:
+            access = kernel.lhs if side == "lhs" else kernel.rhs
+            check(axis == "k" or (side, axis) in (("lhs", "i"), ("rhs", "j")), f"{side} {axis}")
+            check(access.strides["ijk".index(axis) - 3] == 0, f"{side} has digits and a stride")
+            for value in (n for part in parts for n in part):
+                check(isinstance(value, P) or value in (0, 1, -1), f"digits of {value!r}")
+    else:
         check(kernel.order in ("row", "column"), f"order {kernel.order!r}")
         check(kernel.order == "row" or bool(kernel.outer), "a column kernel needs an outer axis")
         check(kernel.block is None or kernel.block < len(kernel.outer), "block names no outer axis")

@@ -54,6 +54,8 @@ class Group(Demand):
         self.build_all()
         self.check_updates()
         lowered = assemble(self)
+        if lowered is None and self.contract is not None:  # others see its rows or columns in parts
+            self.store(self.contract["at"])
         if lowered is None:  # the inner axes do not merge: what is folded must be contiguous
             folds = [
                 v

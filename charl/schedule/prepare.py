@@ -31,7 +31,7 @@ from charl.schedule.sizes import Number, Trace, ceildiv, product, same
 
 OUT, HANDLE, SEEN, DONATE = 1, 2, 4, 8
 NAMES = list(OPS)
-MOVEMENT = ("reshape", "permute", "expand", "slice")
+MOVEMENT = ("reshape", "permute", "expand", "slice", "windows")
 REDUCE_KIND = {"sum": "add", "prod": "mul", "max": "max", "min": "min", "any": "or", "all": "and"}
 SCAN_KIND = {"cumsum": "add", "cumprod": "mul"}
 IDENTITY = {"add": 0, "mul": 1, "or": 0, "and": 1}

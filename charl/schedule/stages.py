@@ -12,7 +12,19 @@ from dataclasses import dataclass, field
 from charl.ops.table import OPS
 from charl.schedule import tile
 from charl.schedule.index import Lin
-from charl.schedule.kernel import Access, Arg, Axis, Contract, Instr, Int, Kernel, P, Stage, Value
+from charl.schedule.kernel import (
+    Access,
+    Arg,
+    Axis,
+    Contract,
+    Digits,
+    Instr,
+    Int,
+    Kernel,
+    P,
+    Stage,
+    Value,
+)
 from charl.schedule.sizes import Number, same
 
 HEAVY = 10
@@ -139,24 +151,39 @@ def assemble(group) -> Lowered | None:
     )
 
 
-def _contract(group, values: list[Val], lins: list[Lin], extents: dict) -> Lowered:
+def _contract(group, values: list[Val], lins: list[Lin], extents: dict) -> Lowered | None:
     what = group.contract
     (left, lhs), (right, rhs) = what["lhs"], what["rhs"]
+    digits = [
+        (side, axis, _digits(lin, what[axis], extents))
+        for side, lin, axes in (("lhs", lhs, "ik"), ("rhs", rhs, "jk"))
+        for axis in axes
+    ]
     lins = [*lins, lhs, rhs]
+    merged = [_merge(what[axis], lins, extents) for axis in "ijk"]
+    if any(len(axes) > 1 for axes in merged):
+        return None
+    ijk = [axes[0] for axes in merged]
     outer = _merge(what["outer"], lins, extents)
     if (
-        outer and outer[-1] not in rhs.terms
+        outer and outer[-1] not in rhs.terms and not digits[0][2]
     ):  # one right-hand side for the whole batch: its rows are rows of lhs
-        merged = _merge([outer[-1], what["i"]], lins, extents)
-        if len(merged) == 1:
+        if len(_merge([outer[-1], ijk[0]], lins, extents)) == 1:
             outer.pop()
-    ijk = [what["i"], what["j"], what["k"]]
     dtype = group.graph[what["at"]].dtype
     numbering = Numbering(group)
     numbers = [Axis(numbering.number(extents[a], str(a))) for a in outer + ijk]
     accesses = [
         numbering.access(v, "in", lin, outer + ijk) for v, lin in ((left, lhs), (right, rhs))
     ]
+    number = numbering.number
+    walked = tuple(
+        Digits(
+            side, axis, tuple((number(n, f"{t}"), number(s, f"{side}.{t}")) for t, n, s in parts)
+        )
+        for side, axis, parts in digits
+        if parts
+    )
     acc = [v for v in values if v.op == "acc"]
     order = acc + [v for v in values if v.op != "acc"]
     at: dict[Val, int] = {}
@@ -166,7 +193,7 @@ def _contract(group, values: list[Val], lins: list[Lin], extents: dict) -> Lower
         body.append(_instr(v, at, outer + ijk[:2], numbering))
     kernel = Contract(
         tuple(Arg(group.graph[v].dtype, mode) for v, mode in numbering.args.items()),
-        tuple(numbers[:-3]), *numbers[-3:], dtype, *accesses, tuple(body),
+        tuple(numbers[:-3]), *numbers[-3:], dtype, *accesses, tuple(body), walked,
     )  # fmt: skip
     sizes = [extents[a] for a in outer]
     i, j, k = (extents[a] for a in ijk)
@@ -180,6 +207,19 @@ def _contract(group, values: list[Val], lins: list[Lin], extents: dict) -> Lower
         tile.contract_scratch(dtype),
         numbering.sites,
     )
+
+
+def _digits(lin: Lin, axes: list[int], extents: dict) -> list[tuple[int, Number, Number]]:
+    """(axis, extent, stride) of the parts of an axis, taken from the map; none where it walks them
+    as one.
+    """
+    steps = [lin.terms.get(a, 0) for a in axes]
+    inner = zip(steps, steps[1:], axes[1:])
+    if all(same(high, low * extents[a]) for high, low, a in inner):
+        return []
+    for a in axes:
+        lin.terms.pop(a, None)
+    return [(a, extents[a], step) for a, step in zip(axes, steps)]
 
 
 def _reachable(order: list[Val]) -> list[Val]:

@@ -53,9 +53,8 @@ cdef object binary(int op, object left, object right):
 
 
 cdef Node product_node(Node a, Node b):
-    """The Node of the product of two float32 or float64 vectors or matrices, or of matrices and a stack of them, or of
-    equal stacks; None for all else, where there are rules to follow or errors to tell. Those take longer than to launch
-    a small product.
+    """The Node of the product of two float32 or float64 vectors, matrices, or stacks of matrices; None for all
+    else, where there are rules to follow or errors to tell. Those take longer than to launch a small product.
     """
     cdef tuple first = a.shape, second = b.shape, shape
     cdef Py_ssize_t m = PyTuple_GET_SIZE(first), n = PyTuple_GET_SIZE(second)
@@ -64,10 +63,15 @@ cdef Node product_node(Node a, Node b):
     if first[m - 1] != second[n - 2 if n > 1 else 0]:
         return None
     if m > 2 or n > 2:
-        if m == 1 or n == 1 or (m > 2 and n > 2 and first[: m - 2] != second[: n - 2]):
+        if m == 1 or n == 1:
             return None
-        shape = (first[: m - 2] if m > 2 else second[: n - 2]) + (first[m - 2], second[n - 1])
-        return graph.new(MATMUL, a.dtype, shape, (a, b))
+        shape = first[: m - 2]
+        if shape != second[: n - 2]:
+            try:
+                shape = infer.broadcast2(shape, second[: n - 2])
+            except ValueError:
+                return None
+        return graph.new(MATMUL, a.dtype, shape + (first[m - 2], second[n - 1]), (a, b))
     shape = (1 if m == 1 else first[0], 1 if n == 1 else second[1])
     if m == 1:
         a = graph.new(RESHAPE, a.dtype, (1, first[0]), (a,))

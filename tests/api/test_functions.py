@@ -224,6 +224,13 @@ def test_manipulation():
     both("repeat", N, 2)
     both("repeat", N, np.array([1, 0, 2, 3, 1, 1]), axis=0)
     both("moveaxis", A, (0, 1), (-1, 0))
+    for window, axis in ((3, 1), ((2, 3), (2, 0)), ((1, 2, 3), None)):
+        got = ch.sliding_window_view(ch.asarray(A), window, axis)
+        want = np.lib.stride_tricks.sliding_window_view(A, window, axis)
+        assert got.shape == want.shape and np.array_equal(got.numpy(), want)
+    got = ch.sliding_window_view(ch.asarray(A), (2, 3), (0, 2), stride=(1, 2), dilation=(1, 2))
+    want = np.lib.stride_tricks.sliding_window_view(A, (2, 5), (0, 2))[:, :, ::2, :, ::2]
+    assert np.array_equal(got.numpy(), want)
     both("permute_dims", A, (2, 0, 1))
     both("permute_dims", A, (-1, 0, 1))
     both("reshape", A, (-1, 10))
@@ -465,6 +472,11 @@ def test_save_and_load(tmp_path):
         ),
         (ValueError, "reshape", lambda x: ch.reshape(x, (4, 2))),
         (ValueError, "permute_dims", lambda x: ch.permute_dims(x, (0, 0))),
+        (ValueError, "sliding_window_view", lambda x: ch.sliding_window_view(x, 4, 1)),
+        (ValueError, "sliding_window_view", lambda x: ch.sliding_window_view(x, (1, 1), 1)),
+        (ValueError, "sliding_window_view", lambda x: ch.sliding_window_view(x, (1, 1), (0, 0))),
+        (ValueError, "sliding_window_view", lambda x: ch.sliding_window_view(x, 2, 1, stride=0)),
+        (TypeError, "sliding_window_view", lambda x: ch.sliding_window_view(x, 2, 1, stride=1.0)),
         (ValueError, "matmul", lambda x: ch.matmul(x, x)),
         (ValueError, "matmul", lambda x: ch.matmul(x, 2)),
         (ValueError, "concat", lambda x: ch.concat([x, ch.ones((2, 2))])),

@@ -4,6 +4,8 @@ Operands lie against pages that cannot be read; around outputs nothing may chang
 """
 
 import ctypes
+import dataclasses
+import itertools
 import mmap
 import shutil
 import subprocess
@@ -27,6 +29,7 @@ from charl.schedule.kernel import (
     Arg,
     Axis,
     Contract,
+    Digits,
     Instr,
     P,
     verify,
@@ -315,6 +318,64 @@ def test_batches(product, dtype):
                 call = Call(lhs, rhs, out)
                 call(kernel_of(call, str(MACHINE.vector_bytes)), cuts)
                 assert same(out.copy(), expected)
+
+
+class Walked(Call):
+    """A Call with an operand that walks columns (side "rhs") or rows ("lhs") and k in digits, as (extent,
+    stride) each, most significant first, from the start of an image.
+    """
+
+    def __init__(self, image, side, across, along, other, out):
+        sizes = [int(np.prod([extent for extent, _ in digits])) for digits in (across, along)]
+        shape = (sizes[1], sizes[0]) if side == "rhs" else sizes
+        view = np.lib.stride_tricks.as_strided(image, shape, (0, 0))
+        super().__init__(*((other, view) if side == "rhs" else (view, other)), out)
+        digits = tuple(
+            Digits(side, axis, tuple((self.number(n), self.number(s)) for n, s in parts))
+            for axis, parts in (("j" if side == "rhs" else "i", across), ("k", along))
+        )
+        self.contract = dataclasses.replace(self.contract, digits=digits)
+        verify(self.contract)
+
+
+def offsets(digits):
+    found = np.zeros(1, int)
+    for extent, stride in digits:
+        found = (found[:, None] + np.arange(extent) * stride).ravel()
+    return found
+
+
+WALKS = {  # columns or rows, then k
+    "3x3 of 20x31": (((18, 31), (29, 1)), ((7, 620), (3, 31), (3, 1))),
+    "long lines": (((3, 600), (270, 1)), ((2, 2000), (3, 600), (3, 1))),
+    "short lines": (((50, 7), (5, 1)), ((40, 400), (3, 7), (3, 1))),
+    "every second": (((9, 82), (20, 2)), ((2, 900), (3, 41), (2, 1))),
+    "few": (((2, 5), (3, 1)), ((2, 9), (2, 1))),
+    "one line": (((40, 1),), ((150, 60), (2, 3), (2, 1))),
+    "channels last": (((6, 120), (10, 8)), ((8, 1), (3, 120), (3, 8))),
+}
+
+
+@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("side", ["lhs", "rhs"])
+def test_digits(product, walk, side):
+    """Windows of an image that ends at memory that cannot be read."""
+    across, along = WALKS[walk]
+    n, k = offsets(across), offsets(along)
+    for dtype, host in itertools.product(TYPES, HOSTS):
+        image = put(0, numbers((n.max() + k.max() + 1,), TYPES[dtype]))
+        windows = image[k[:, None] + n]
+        for m in (3, 41):
+            other = put(1, numbers((m, len(k)), TYPES[dtype], 1))
+            left, right = other, windows
+            if side == "lhs":
+                left, right = windows.T, other.T
+            out, around = margins((left.shape[0], right.shape[1]), TYPES[dtype])
+            call = Walked(image, side, across, along, other.T if side == "lhs" else other, out)
+            call(kernel_of(call, host), range(1, call.units, 2))
+            assert same(out.copy(), product(left, right)), (dtype, host, m)
+            out[...] = 7
+            assert (around == 7).all()
 
 
 def bias_relu(call):

@@ -1,5 +1,6 @@
 """Products as WGSL, around each boundary of tiles, slices and vectors."""
 
+import dataclasses
 import itertools
 import re
 
@@ -8,7 +9,7 @@ import pytest
 
 from charl.codegen import wgsl
 from charl.codegen.wgsl_matmul import Cut, cut
-from charl.schedule.kernel import Access, Arg, Axis, Contract, Instr, P
+from charl.schedule.kernel import Access, Arg, Axis, Contract, Digits, Instr, P
 from tests.codegen import shaders
 from tests.codegen.test_wgsl import contract, features
 
@@ -62,6 +63,44 @@ def check(m, n, k, lhs, rhs, source="f32", tiling=wgsl.USUAL, **changed):
     bound = (k + 2) * np.finfo("f4").eps * (abs(x) @ abs(y).T)
     assert (abs(got - x @ y.T) <= bound).all()
     return got
+
+
+@pytest.mark.parametrize("side", ["lhs", "rhs"])
+def test_digits(side):
+    """Rows or columns (y, x), and k (channel, y, x): windows of an image."""
+    rng, across, along = np.random.default_rng(3), ((7, 11), (9, 1)), ((5, 99), (3, 11), (3, 1))
+
+    def offsets(digits):
+        found = np.zeros(1, int)
+        for extent, stride in digits:
+            found = (found[:, None] + np.arange(extent) * stride).ravel()
+        return found
+
+    windows = offsets(along)[:, None] + offsets(across)
+    k, n = windows.shape
+    image, a = rng.normal(size=495).astype("f4"), rng.normal(size=(6, k)).astype("f4")
+    turned = side == "lhs"
+    params = [n, 6, k] if turned else [6, n, k]
+
+    def parts(digits):
+        params.extend(number for digit in digits for number in digit)
+        places = range(len(params) - 2 * len(digits), len(params), 2)
+        return tuple((P(at), P(at + 1)) for at in places)
+
+    kernel = strided((0, 0, 0), (0, 0, 0))
+    accesses = Access(0, 0, (0, 0, 0)), Access(1, 0, (0, P(2), 1) if turned else (P(2), 0, 1))
+    kernel = dataclasses.replace(
+        kernel,
+        **dict(zip(("lhs", "rhs") if turned else ("rhs", "lhs"), accesses)),
+        digits=(
+            Digits(side, "i" if turned else "j", parts(across)),
+            Digits(side, "k", parts(along)),
+        ),
+    )
+    want = a.astype("f8") @ image[windows]
+    got = made(kernel, params, [image, a.ravel(), np.zeros(6 * n, "f4")])
+    want = want.T if turned else want
+    assert np.allclose(got.reshape(want.shape), want, atol=1e-4)
 
 
 LAYOUTS = {

@@ -63,6 +63,8 @@ def test_what_the_api_makes_verifies():
         lambda x: make(code("expand"), F64, (3, 3), (x,)),
         lambda x: make(code("slice"), F64, (2, 3), (x,), None, (0, 1, 1, 1)),
         lambda x: make(code("slice"), F64, (2, 3), (x,), None, (1, 2, -1, -1)),
+        lambda x: make(code("windows"), F64, (2, 3, 2), (x,), (1,), (1, 1)),
+        lambda x: make(code("windows"), F64, (1, 2, 2), (x,), (1,), (1, 1)),
         lambda x: make(code("sum"), F64, (3,), (x,), (1,)),
         lambda x: make(code("matmul"), F64, (2, 2), (x, x)),
         lambda x: make(code("gather"), F64, (2, 3, 3), (x, x), 1),

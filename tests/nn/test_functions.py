@@ -1,5 +1,6 @@
 """Functions of charl.nn against loops over NumPy arrays, written from PyTorch's definitions."""
 
+import gc
 import itertools
 import math
 
@@ -93,6 +94,26 @@ def test_conv1d(dtype):
     close(last, (want + b[:, None]).transpose(0, 2, 1))
 
 
+@pytest.mark.parametrize("edge, width", [(23, 41), (14, 14), (7, 7), (40, 300)])
+def test_conv2d_of_many_positions(edge, width):
+    """Windows that begin and end anywhere in the vectors that a product packs."""
+    x, w = floats(2, 3, edge, width), floats(4, 3, 3, 3)
+    view = np.lib.stride_tricks.sliding_window_view(x.astype("f8"), (3, 3), (2, 3))
+    want = np.einsum("nchwij,ocij->nohw", view, w).astype("f4")
+    for backend in ("llvm", "interp"):
+        with ch.config(backend=backend):
+            close(nn.conv2d(ch.asarray(x), ch.asarray(w)), want, 1e-4)
+
+
+def test_windows_are_not_stored():
+    x, w = ch.asarray(floats(1, 16, 64, 64)), ch.asarray(floats(16, 16, 3, 3))
+    for padding in (0, 1):  # an image with padding is a copy
+        room = 4 * 16 * (62 * 62 if padding == 0 else 64 * 64 + 66 * 66)
+        gc.collect()
+        with ch.config(memory_limit=ch.memory_stats()["in_use"] + room * 11 // 10):
+            ch.eval(nn.conv2d(x, w, padding=padding))
+
+
 def test_conv_of_float16_sums_in_float32():
     x, w = (floats(*shape).astype(np.float16) for shape in ((1, 64, 6, 6), (4, 64, 3, 3)))
     want = convolved(x, w.astype(np.float32)).astype(np.float16)
@@ -123,6 +144,27 @@ def test_wrong_convolutions_are_refused():
     ):
         with pytest.raises(error, match=text):
             nn.conv2d(**{"input": x, "weight": w, **change})
+
+
+def test_what_equals_an_int_is_still_refused():
+    """Geometry is remembered by its numbers, and 1.0 == 1."""
+    x, w = ch.ones((1, 4, 5, 5)), ch.ones((2, 4, 3, 3))
+    for same in (1, (1, 1)):
+        nn.conv2d(x, w, stride=same)
+        nn.max_pool2d(x, 1, same)
+        ch.sliding_window_view(x, 2, 3, stride=1)
+    for wrong in (1.0, (1.0, 1), [1, 1.0]):
+        with pytest.raises(TypeError, match="stride"):
+            nn.conv2d(x, w, stride=wrong)
+        with pytest.raises(TypeError, match="stride"):
+            nn.max_pool2d(x, 1, wrong)
+        with pytest.raises(TypeError, match="sliding_window_view"):
+            ch.sliding_window_view(x, (2, 2), (2, 3), stride=wrong)
+    ch.reshape(x, (10, 10))
+    ch.permute_dims(x, (0, 1, 2, 3))
+    for call in (lambda: ch.reshape(x, (10.0, 10)), lambda: ch.permute_dims(x, (0.0, 1, 2, 3))):
+        with pytest.raises((TypeError, AttributeError)):
+            call()
 
 
 # -- pooling ---------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 """Contractions in the interpreter, against numpy summing in the documented order: equal bits."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from charl.schedule.kernel import KC, Access, Arg, Axis, Contract, Instr, P
+from charl.schedule.kernel import KC, Access, Arg, Axis, Contract, Digits, Instr, P, verify
 from tests.codegen.machine import same
 from tests.ops.evaluate import NUMPY, fma
 from tests.runtime.interpreter import run, units
@@ -60,6 +62,50 @@ def test_product(dtype, m, n, k, layout):
     for splits in ((), [total // 2], range(1, total)):
         (_, _, got), _ = run(kernel, [x, y, np.full(m * n, 7, NUMPY[dtype])], params, splits)
         assert same(got, expected)
+
+
+def walks(digits, base=0):
+    """Offsets of all numbers in mixed radix, of (extent, stride) each."""
+    offsets = np.array([base])
+    for extent, stride in digits:
+        offsets = (offsets[:, None] + np.arange(extent) * stride).ravel()
+    return offsets
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    "columns, depth",
+    [(((5, 12), (9, 1)), ((3, 200), (3, 12), (2, 1))), (((70, 3), (9, -1)), ((40, 25), (9, 2)))],
+)
+def test_digits(columns, depth, turned):
+    """An operand that walks columns (or rows) and k in mixed radix, as windows of an image do."""
+    rng = np.random.default_rng(1)
+    across, along = walks(columns, 20), walks(depth)
+    image = rng.standard_normal(across.max() + along.max() + 1).astype("f4")
+    n, k = len(across), len(along)
+    a, b = rng.standard_normal((6, k)).astype("f4"), image[along[:, None] + across]
+    params = [6, n, k, 20]
+
+    def parts(digits):
+        params.extend(number for digit in digits for number in digit)
+        places = range(len(params) - 2 * len(digits), len(params), 2)
+        return tuple((P(at), P(at + 1)) for at in places)
+
+    sides = ("lhs", "i") if turned else ("rhs", "j")
+    digits = (Digits(*sides, parts(columns)), Digits(sides[0], "k", parts(depth)))
+    plain, walked = Access(0, 0, (P(2), 0, 1)), Access(1, P(3), (0, 0, 0))
+    store = Instr("store", "f32", (0,), Access(2, 0, (P(1), 1)))
+    if turned:
+        params[:2] = [n, 6]
+        plain, walked = walked, plain._replace(strides=(0, P(2), 1))
+    kernel = contract("f32", plain, walked, [Instr("acc", "f32"), store], [Arg("f32", "out")])
+    kernel = dataclasses.replace(kernel, digits=digits)
+    verify(kernel)
+    expected = product(b.T, a.T) if turned else product(a, b)
+    total = units(kernel, params)
+    for splits in ((), range(1, total)):
+        (_, _, got), _ = run(kernel, [a.ravel(), image, np.zeros(6 * n, "f4")], params, splits)
+        assert same(got, expected.ravel())
 
 
 @pytest.mark.parametrize("m, n, k", [(3, 5, 4), (40, 300, 9), (2, 1000, 300)])

@@ -100,6 +100,14 @@ def sliced(a, starts, steps, shape):
     return np.lib.stride_tricks.as_strided(a[(*offset, ...)], shape, strides)
 
 
+def windows(a, axes, sizes, shape):
+    strides, count = list(a.strides), len(axes)
+    last = [strides[axis] * apart for axis, apart in zip(axes, sizes[count:])]
+    for axis, step in zip(axes, sizes):
+        strides[axis] *= step
+    return np.lib.stride_tricks.as_strided(a, shape, (*strides, *last), writeable=False)
+
+
 def evaluate(node, memo):
     """The node's value by NumPy."""
     if id(node) in memo:
@@ -123,6 +131,8 @@ def evaluate(node, memo):
         value = sliced(
             np.ascontiguousarray(src[0]), node.sizes[:rank], node.sizes[rank:], node.shape
         )
+    elif name == "windows":
+        value = windows(np.ascontiguousarray(src[0]), node.attrs, node.sizes, node.shape)
     elif name in REDUCE:
         value = np.asarray(REDUCE[name](src[0], axis=node.attrs)).astype(dtype)
     elif name == "matmul":
@@ -209,12 +219,16 @@ def execute(kernel, buffers, params):
     if isinstance(kernel, Contract):
         i, j, k = (number(a.extent) for a in (kernel.i, kernel.j, kernel.k))
         full = np.meshgrid(*[np.arange(n) for n in (*outer, i, j, k)], indexing="ij", sparse=True)
-        at = lambda access: (
-            number(access.offset) + sum(number(s) * g for s, g in zip(access.strides, full))
-        )  # noqa: E731
-        acc = (
-            buffers[kernel.lhs.arg][at(kernel.lhs)] * buffers[kernel.rhs.arg][at(kernel.rhs)]
-        ).sum(-1)
+
+        def side(access, name):
+            at = number(access.offset) + sum(number(s) * g for s, g in zip(access.strides, full))
+            for axis, index in zip("ijk", full[-3:]):
+                for extent, stride in reversed(kernel.walked(name, axis)):
+                    at = at + index % number(extent) * number(stride)
+                    index = index // number(extent)
+            return buffers[access.arg][at]
+
+        acc = (side(kernel.lhs, "lhs") * side(kernel.rhs, "rhs")).sum(-1)
         acc = np.broadcast_to(acc, (*outer, i, j))
         loop = np.meshgrid(*[np.arange(n) for n in (*outer, i, j)], indexing="ij")
         stages, valid = [(True, kernel.epilogue)], None

@@ -95,6 +95,21 @@ def test_epilogue_fuses_into_the_contraction():
     assert isinstance(schedule.steps[0].kernel, Contract)
 
 
+def test_a_product_reads_windows_where_they_lie():
+    """x (n, c, h, w), weights (o, c * kh * kw) and a bias: one kernel, and its columns in one piece."""
+    x, w, b = data(2, 3, 7, 9), data(4, 18), data(4, 1, 1)
+    windows = Fake("windows", "f64", (2, 3, 6, 7, 2, 3), (x,), (2, 3), (1, 1, 1, 1))
+    turned = Fake("permute", "f64", (2, 3, 2, 3, 6, 7), (windows,), (0, 1, 4, 5, 2, 3))
+    product = Fake("matmul", "f64", (2, 4, 42), (w, reshape(turned, (2, 18, 42))))
+    schedule = check([reshape(product, (2, 4, 6, 7))], launches=1)
+    kernel = schedule.steps[0].kernel
+    assert isinstance(kernel, Contract) and [d.axis for d in kernel.digits] == ["j", "k"]
+    biased = elementwise("add", reshape(product, (2, 4, 6, 7)), b)
+    check([elementwise("maximum", biased, const(0))], launches=1)
+    cut = elementwise("add", reshape(product, (2, 4, 6, 7)), data(6, 1))
+    check([cut], launches=2)  # rows of the image are not the product's columns
+
+
 def test_several_outputs_from_one_pass():
     x = data(8, 9)
     y = elementwise("multiply", x, x)
@@ -245,6 +260,7 @@ class Program:
             "reshape",
             "permute",
             "slice",
+            "windows",
             "expand",
             "reduce",
             "scan",
@@ -293,6 +309,22 @@ class Program:
     def slice(self, x):
         return view(x, *self.bounds(x))
 
+    def windows(self, x):
+        axes = sorted(self.draw(st.sets(st.sampled_from(range(max(1, len(x.shape)))), min_size=1)))
+        if not x.shape:
+            return None
+        shape, sizes, steps, apart = list(x.shape), [], [], []
+        for axis in axes:
+            n = shape[axis]
+            sizes.append(self.draw(st.integers(1, min(n, 3))))
+            far = (n - 1) // max(1, sizes[-1] - 1)
+            apart.append(self.draw(st.integers(1, max(1, min(far, 2)))))
+            steps.append(self.draw(st.integers(1, 2)))
+            shape[axis] = (n - apart[-1] * (sizes[-1] - 1) - 1) // steps[-1] + 1
+        return Fake(
+            "windows", "f64", (*shape, *sizes), (x,), attrs=tuple(axes), sizes=(*steps, *apart)
+        )
+
     def expand(self, x):
         shape = [self.draw(st.sampled_from([2, 3])) if n == 1 else n for n in x.shape]
         return Fake("expand", "f64", [self.draw(st.sampled_from([1, 2])), *shape], (x,))
@@ -314,6 +346,9 @@ class Program:
         if len(x.shape) < 2:
             return None
         n = self.draw(st.sampled_from([1, 2, 4]))
+        if self.draw(st.booleans()):
+            shape = (*x.shape[:-2], n, x.shape[-1])
+            return Fake("matmul", "f64", shape, (data(n, x.shape[-2]), x))
         return Fake("matmul", "f64", (*x.shape[:-1], n), (x, data(x.shape[-1], n)))
 
     def gather(self, x):
