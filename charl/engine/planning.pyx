@@ -126,8 +126,8 @@ cdef object _scheduled(Work work, Py_ssize_t buffers):
 
 
 cdef Plan _bound_plan(schedule, bound, tuple programs, state_t *s, Work work):
-    """The Plan of a Schedule bound to sizes, in the walk's numbers. On a GPU, which does all of a launch before the next,
-    it has no chains.
+    """The Plan of a Schedule bound to sizes, in the walk's numbers. On a GPU, which does all of a launch before the
+    next, it has no chains.
     """
     cdef list steps = [], slots = [], places = work.places
     kinds = {"leaf": launch.SLOT_LEAF, "store": launch.SLOT_STORE, "temp": launch.SLOT_TEMP}
