@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, note, settings
 
 import charl as ch
+from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK
 from tests import device, drawing, oracle, programs
 from tests.programs import World
 
@@ -84,6 +85,12 @@ def bound_of_scan(name, x, axis, dtype):
     return want, np.where(size > limit, np.nan, bound)
 
 
+def in_numpys_order(axis, result):
+    """Whether a scan goes strictly from element to element; those of long axes go in blocks."""
+    block = ROW_BLOCK if axis % result.ndim == result.ndim - 1 else COLUMN_BLOCK
+    return not device.GPU and result.shape[axis] <= block
+
+
 def check_map(name, operands, want, got):
     """An element-wise step."""
     wide = [np.broadcast_to(x, want.shape) for x in operands]
@@ -118,7 +125,7 @@ def check(step, before, want, got):
         assert oracle.close(got, reference, bound), (got, reference, bound)
     elif name == "map":
         check_map(rest[0], [before[x] if isinstance(x, int) else x[1] for x in rest[1:]], want, got)
-    elif name == "scan" and device.GPU and oracle.is_float(want.dtype):
+    elif name == "scan" and oracle.is_float(want.dtype) and not in_numpys_order(rest[2], want):
         reference, bound = bound_of_scan(rest[0], before[rest[1]], rest[2], want.dtype)
         assert oracle.close(got, reference, bound), (got, reference, bound)
     elif name == "matmul" and oracle.is_float(want.dtype):
