@@ -52,9 +52,7 @@ from charl.schedule.kernel import (
 
 DIRECT_ROWS = 96  # fewer rows than this read a row-major rhs unpacked: 1.1 to 2 times as fast
 DIRECT_PANELS = 4  # at most so many panels of rhs read lhs where it lies,
-WAY = (
-    4096  # if its rows do not lie so many bytes apart, where all of a tile would share a cache set
-)
+WAY = 4096  # unless its rows are a multiple of so many bytes apart and share a cache set
 # where things lie in scratch
 TILE = {"rhs": 0, "lhs": KC * TILE_J, "sums": KC * (TILE_J + PACK_I) + OVERRUN}
 

@@ -126,9 +126,8 @@ def _weights(scores, masked):
     total = ch.sum(e, axis=-1, keepdims=True)
     if masked:
         total = ch.where(total == 0, 1, total)
-    return e * (
-        1 / total
-    )  # a division a row: a division an element takes a third of a softmax's time
+    # a division a row: a division an element takes a third of a softmax's time
+    return e * (1 / total)
 
 
 def embedding(input, weight, padding_idx=None):
