@@ -8,6 +8,7 @@ and dtypes are right.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Sequence
@@ -22,7 +23,15 @@ from charl.core.settings import config
 from charl.engine import devices
 from charl.graph.node import Node, make, put
 from charl.ops.table import OPS
-from charl.tensor import Tensor, as_tensor, from_numpy_owned, moved, node_of, unset, wrap
+from charl.tensor import (
+    Tensor,
+    as_tensor,
+    from_numpy_owned,
+    moved,
+    node_of,
+    plain_nodes,
+    wrap,
+)
 
 CODE = {name: row.code for name, row in OPS.items()}
 COMPARES = {name for name, row in OPS.items() if row.result == "bool"}
@@ -87,7 +96,12 @@ def axes_in(axis: Any, ndim: int, function: str) -> tuple[int, ...]:
 
 def shape_in(shape: object, function: str) -> tuple[int, ...]:
     """An int or a sequence of ints, none negative."""
-    given = shape if isinstance(shape, (tuple, list)) else (shape,)
+    given = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    return (_sizes if shapes.all_ints(given) else _sizes.__wrapped__)(given, function)
+
+
+@functools.lru_cache(shapes.KEPT)
+def _sizes(given: tuple, function: str) -> tuple[int, ...]:
     sizes = tuple(integer(n, function, "a size of the shape") for n in given)
     for n in sizes:
         if n < 0:
@@ -180,6 +194,9 @@ def weak(scalar: object, beside: DType | None, function: str) -> DType:
 
 def common(function: str, *operands: object) -> list[Node]:
     """Nodes of arrays and Python scalars, cast to their promoted dtype. Shapes stay as they are."""
+    plain = plain_nodes(operands)
+    if plain is not None:
+        return plain
     nodes = [None if is_scalar(x) else node(x, function) for x in operands]
     joint: DType | None = None
     for n in nodes:
@@ -298,26 +315,6 @@ def reduce(name: str, n: Node, axes: Sequence[int], keepdims: bool = False) -> N
         kept = (*kept[:k], 1, *kept[k + 1 :])
     out = make(CODE[name], n.dtype, left, (n,), dropped) if dropped else n
     return reshape(out, kept) if keepdims else out
-
-
-def concat(parts: Sequence[Node], axis: int) -> Node:
-    """Parts of one dtype, one after the other along an axis: updates of a base, one a part."""
-    filled = [p for p in parts if p.shape[axis]]
-    if len(filled) <= 1:
-        return filled[0] if filled else parts[0]
-    first = filled[0]
-    ndim = len(first.shape)
-    total = sum(p.shape[axis] for p in filled)
-    shape = (*first.shape[:axis], total, *first.shape[axis + 1 :])
-    out = unset(dtype_of(first), shape, max(p.device for p in filled))
-    at = 0
-    for p in filled:
-        starts = [0] * ndim
-        starts[axis] = at
-        sizes = (*starts, *([1] * ndim), *p.shape)
-        out = make(CODE["update"], first.dtype, shape, (out, p), (("slice", ndim),), sizes)
-        at += p.shape[axis]
-    return out
 
 
 def gather(n: Node, index: Node, axis: int, site: str) -> Node:

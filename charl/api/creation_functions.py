@@ -16,7 +16,15 @@ import numpy as np
 from charl.api import build as b
 from charl.core import dtypes
 from charl.core.dtypes import as_dtype
-from charl.tensor import Tensor, as_tensor, from_capsule, from_numpy, from_numpy_owned, wrap
+from charl.tensor import (
+    Tensor,
+    as_tensor,
+    from_capsule,
+    from_numpy,
+    from_numpy_owned,
+    recorded,
+    wrap,
+)
 
 
 def _filled(function, shape, value, dtype, device):
@@ -139,20 +147,26 @@ def arange(start, /, stop=None, step=1, *, dtype=None, device=None):
     at = b.on_device(device, "arange")
     if stop is None:
         start, stop = 0, start
-    values = [_number(v, "arange") for v in (start, stop, step)]
-    start, stop, step = values
+    whole = type(start) is type(stop) is type(step) is int
+    if not whole:
+        start, stop, step = (_number(v, "arange") for v in (start, stop, step))
+        whole = not any(isinstance(v, float) for v in (start, stop, step))
     if step == 0:
         raise ValueError("arange: step must not be 0")
-    size = _steps(start, stop, step)
-    default = dtypes.float64 if any(isinstance(v, float) for v in values) else dtypes.int64
+    size = max(0, -((start - stop) // step)) if whole else _steps(start, stop, step)
+    default = dtypes.int64 if whole else dtypes.float64
     dtype = b.dtype_on(at, dtype, default, "arange")
     if dtype.kind == "b":
         raise TypeError("arange: dtype must not be bool")
     if dtype.kind in "iu":
         first, delta = int(start), int(start + step) - int(start)
         wide = dtypes.int64 if dtype.kind == "i" else dtypes.uint64
-        term = b.call("multiply", b.iota(size, wide), _wrapped(delta, wide))
-        return b.placed(b.cast(b.call("add", term, _wrapped(first, wide)), dtype), at)
+        term = b.iota(size, wide)
+        if delta != 1:
+            term = b.call("multiply", term, _wrapped(delta, wide))
+        if first:
+            term = b.call("add", term, _wrapped(first, wide))
+        return b.placed(b.cast(term, dtype), at)
     wide = b.WIDE.get(dtype, dtype)
     # as NumPy: the second element is rounded first, and its distance from the first is the step
     real = dtypes.to_numpy(wide).type
@@ -176,8 +190,6 @@ def _number(value, function):
 
 
 def _steps(start, stop, step) -> int:
-    if all(isinstance(v, int) for v in (start, stop, step)):
-        return max(0, -((start - stop) // step))
     span = (stop - start) / step
     if not math.isfinite(span):
         raise ValueError(f"arange: no number of steps of {step} from {start} to {stop}")
@@ -255,6 +267,7 @@ def _triangle(function, compare, x, k):
     return wrap(b.call("where", kept, n, b.const(0, b.dtype_of(n))))
 
 
+@recorded
 def tril(x, /, *, k=0):
     """x (..., m, n) with 0 above the k-th diagonal. Raises ValueError with fewer than two
     dimensions.
@@ -266,6 +279,7 @@ def tril(x, /, *, k=0):
     return _triangle("tril", "less_equal", x, k)
 
 
+@recorded
 def triu(x, /, *, k=0):
     """x (..., m, n) with 0 below the k-th diagonal. Raises ValueError with fewer than two
     dimensions.

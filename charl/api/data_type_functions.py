@@ -9,7 +9,7 @@ import numpy as np
 from charl.api import build as b
 from charl.core import dtypes
 from charl.core.dtypes import DType, as_dtype
-from charl.tensor import Tensor, wrap
+from charl.tensor import Tensor, plain_cast, wrap
 
 
 def astype(x, dtype, /, *, copy=True, device=None):
@@ -22,6 +22,10 @@ def astype(x, dtype, /, *, copy=True, device=None):
     >>> ch.astype(ch.asarray([1.7, -1.7, 300.0]), ch.int8)
     Tensor([  1,  -1, 127], dtype=int8)
     """
+    if device is None:
+        plain = plain_cast(x, dtype)
+        if plain is not None:
+            return plain
     n, target = b.node(x, "astype"), as_dtype(dtype)
     at = n.device if device is None else b.on_device(device, "astype")
     if n.dtype == target.code and n.device == at and isinstance(x, Tensor):

@@ -19,7 +19,7 @@ from charl.api import build as b
 from charl.api.linear_algebra_functions import contract
 from charl.core import dtypes
 from charl.graph.node import Node
-from charl.tensor import wrap
+from charl.tensor import recorded, wrap
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 Labels = tuple[Hashable, ...]  # a letter, or for an axis of an ellipsis its number from the end
@@ -32,6 +32,7 @@ class Term(NamedTuple):
     labels: Labels
 
 
+@recorded
 def einsum(*operands, dtype=None, optimize=False):
     """einsum(subscripts, *operands): products of the operands, summed over the labels that the output
     has not.

@@ -10,7 +10,7 @@ Exponentials, logarithms and angles: elementwise_calculus.py.
 from __future__ import annotations
 
 from charl.api import build as b
-from charl.tensor import elementwise, wrap
+from charl.tensor import elementwise, plain_bounds, wrap
 
 
 def abs(x, /):
@@ -391,6 +391,9 @@ def clip(x, /, min=None, max=None):
     >>> ch.clip(ch.asarray([1, 5, 9]), 2, 6)
     Tensor([2, 5, 6])
     """
+    plain = plain_bounds(x, min, max)
+    if plain is not None:
+        return plain
     kind = b.dtype_of(b.node(x, "clip")).kind
     bounds = []
     for bound in (min, max):

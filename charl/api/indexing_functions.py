@@ -10,7 +10,7 @@ import math
 
 from charl.api import build as b
 from charl.core import dtypes
-from charl.tensor import user_site, wrap
+from charl.tensor import Tensor, user_site, wrap
 
 
 def _index(x, function):
@@ -28,6 +28,8 @@ def take(x, indices, /, *, axis=None):
     >>> ch.take(ch.asarray([10, 20, 30]), ch.asarray([2, 0]))
     Tensor([30, 10])
     """
+    if axis == 0 and type(x) is type(indices) is Tensor and indices.dtype.kind in "iu":
+        return x[indices]
     n, index = b.node(x, "take"), _index(indices, "take")
     if axis is None:
         n, axis = b.reshape(n, (math.prod(n.shape),)), 0

@@ -12,7 +12,7 @@ import math
 
 from charl.api import build as b
 from charl.core import dtypes
-from charl.tensor import plain_product, view_permute, wrap
+from charl.tensor import plain_product, recorded, view_permute, wrap
 
 KINDS = "buif"  # each is cast to those after it
 
@@ -116,6 +116,7 @@ def _pairs(axes, ndims) -> tuple[list[int], list[int]]:
     return pairs[0], pairs[1]
 
 
+@recorded
 def tensordot(x1, x2, /, *, axes=2):
     """The sum of products over axes of x1 paired with axes of x2; the other axes of x1, then of x2,
     remain.
@@ -142,6 +143,7 @@ def tensordot(x1, x2, /, *, axes=2):
     return wrap(b.reshape(contract(rows, columns), kept[0] + kept[1]))
 
 
+@recorded
 def vecdot(x1, x2, /, *, axis=-1):
     """The dot product along an axis, counted from the end of both; the other axes broadcast.
 

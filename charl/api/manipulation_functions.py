@@ -13,7 +13,7 @@ import math
 
 from charl.api import build as b
 from charl.core import shapes
-from charl.tensor import view_expand, view_permute, view_reshape, wrap
+from charl.tensor import joined, recorded, view_expand, view_permute, view_reshape, wrap
 
 
 def broadcast_shapes(*shapes):
@@ -87,13 +87,18 @@ def concat(arrays, /, *, axis=0):
         raise ValueError("concat: arrays must have at least one dimension; use stack")
     at = b.axis_in(axis, len(first), "concat")
     for n in nodes:
-        if len(n.shape) != len(first) or _without(n.shape, at) != _without(first, at):
+        if n.shape != first and not _alike(n.shape, first, at):
             raise ValueError(f"concat: shapes {first} and {n.shape} differ outside axis {at}")
-    return wrap(b.concat(nodes, at))
+    return wrap(joined(nodes, at))
 
 
-def _without(shape, axis):
-    return shape[:axis] + shape[axis + 1 :]
+def _alike(one, other, axis):
+    """Whether two shapes agree but for the extent along axis."""
+    return (
+        one[:axis] == other[:axis]
+        and one[axis + 1 :] == other[axis + 1 :]
+        and len(one) == len(other)
+    )
 
 
 def stack(arrays, /, *, axis=0):
@@ -114,7 +119,7 @@ def stack(arrays, /, *, axis=0):
         if n.shape != shape:
             raise ValueError(f"stack: shapes {shape} and {n.shape} differ")
     one = (*shape[:at], 1, *shape[at:])
-    return wrap(b.concat([b.reshape(n, one) for n in nodes], at))
+    return wrap(joined([b.reshape(n, one) for n in nodes], at))
 
 
 def unstack(x, /, *, axis=0):
@@ -359,10 +364,11 @@ def roll(x, /, shift, *, axis=None):
         size = n.shape[at]
         if size and total % size:
             seam = size - total % size
-            n = b.concat([b.cut(n, at, seam, size), b.cut(n, at, 0, seam)], at)
+            n = joined([b.cut(n, at, seam, size), b.cut(n, at, 0, seam)], at)
     return wrap(b.reshape(n, shape))
 
 
+@recorded
 def tile(x, repetitions, /):
     """x repeated as a whole, repetitions[k] times along axis k; the shorter of shape and
     repetitions is padded with 1.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from charl.api import build as b
 from charl.core import dtypes
-from charl.tensor import recorded, wrap
+from charl.tensor import joined, recorded, wrap
 
 _SUMS = {"b": dtypes.int64, "i": dtypes.int64, "u": dtypes.uint64}
 
@@ -166,7 +166,7 @@ def _scan(name, function, initial, x, axis, dtype, include_initial):
     out = b.cast(b.make(b.CODE[name], n.dtype, n.shape, (n,), axis), target)
     if include_initial:
         shape = (*n.shape[:axis], 1, *n.shape[axis + 1 :])
-        out = b.concat([b.expand(b.const(initial, target), shape), out], axis)
+        out = joined([b.expand(b.const(initial, target), shape), out], axis)
     return wrap(out)
 
 

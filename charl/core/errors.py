@@ -15,6 +15,10 @@ class InternalError(CharlError):
         super().__init__(text if ir is None else f"{text} with this text:\n{ir}")
 
 
+class ValueNeeded(InternalError):
+    """A value was asked for while a function ran on operands without any, to record what it composes."""
+
+
 class BackendUnavailable(CharlError):
     """A backend cannot run on this machine; the message says what is missing and how to get it."""
 

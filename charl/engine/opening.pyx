@@ -10,7 +10,7 @@ from charl.graph cimport node as graph
 from charl.graph.node cimport SEEN, Node
 from charl.graph.template cimport Template
 
-from charl.core.errors import InternalError
+from charl.core.errors import ValueNeeded
 
 
 cdef class Work:
@@ -41,7 +41,7 @@ cdef Work opened(state_t *s):
         flags = (s.key[s.headers[i]] >> 24) & 255
         if node.value is None:
             if node.op == graph.LEAF:
-                raise InternalError("a function needed a value while its template was recorded")
+                raise ValueNeeded("a function needed a value while its template was recorded")
             if node.op == graph.COMPOUND:
                 like[id(node)] = _open(work, node, like)
                 # sums that are held are stored once something needs them: so is what is made of them alone

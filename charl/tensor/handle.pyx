@@ -24,14 +24,18 @@ from charl.tensor.value cimport copied, current, demand, dtype_of, root_of, scal
 
 import builtins
 import sys
-import types
 
 from charl.core import dtypes
 from charl.core.settings import config
 from charl.engine import devices
 
+cdef extern from "Python.h":
+    ctypedef struct PyTypeObject:
+        PyObject *tp_dict
+
+    void PyType_Modified(PyTypeObject *)
+
 cdef list _DTYPES = list(dtypes.ALL)
-cdef dict _METHODS = {}
 cdef int[6] _COMPARE
 _COMPARE[Py_EQ], _COMPARE[Py_NE], _COMPARE[Py_LT] = EQUAL, NOT_EQUAL, LESS
 _COMPARE[Py_LE], _COMPARE[Py_GT], _COMPARE[Py_GE] = LESS_EQUAL, GREATER, GREATER_EQUAL
@@ -115,15 +119,6 @@ cdef class Tensor:
         """Zeros of the Tensor's shape and dtype: all dtypes are real."""
         return wrapped(operands.zeros(dtype_of(self), shape_of(self)))
 
-    def __getattr__(self, name):
-        function = _METHODS.get(name)
-        if function is None:
-            raise AttributeError(f"'Tensor' object has no attribute '{name}'")
-        return types.MethodType(function, self)
-
-    def __dir__(self):
-        return sorted({*object.__dir__(self), *_METHODS})
-
     # Operators. The left operand need not be a Tensor.
 
     def __add__(left, right): return binary(ADD, left, right)
@@ -167,10 +162,10 @@ cdef class Tensor:
 
     def __matmul__(left, right):
         found = product(left, right)
-        return _METHODS["matmul"](left, right) if found is None else found
+        return (<object>Tensor).matmul(left, right) if found is None else found
 
     def __imatmul__(self, other):
-        return assigned(self, MULTIPLY, current(_METHODS["matmul"](self, other)))
+        return assigned(self, MULTIPLY, current((<object>Tensor).matmul(self, other)))
 
     # Indexing
 
@@ -331,5 +326,7 @@ def _restore(array):
 
 
 def register_method(str name, function):
-    """Makes function(tensor, ...) the method `name` of every Tensor."""
-    _METHODS[name] = function
+    """Makes the Python function(tensor, ...) the method `name` of every Tensor."""
+    cdef PyTypeObject *kind = <PyTypeObject *>Tensor
+    (<dict>kind.tp_dict)[name] = function
+    PyType_Modified(kind)

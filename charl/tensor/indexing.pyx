@@ -212,7 +212,7 @@ class Advanced:
             for array in arrays:
                 extent = shape[axis]
                 if isinstance(array, Node):
-                    array = _wrapped(array, extent, axis)
+                    array = checked(array, extent, axis)
                 else:
                     array = _host(array, axis, extent)
                 self.items.append((out, array, extent))
@@ -275,7 +275,7 @@ class Advanced:
         return total
 
 
-def _wrapped(node, extent, axis):
+cpdef Node checked(Node node, extent, axis):
     """Indices of a Tensor: cast, and checked when they are computed."""
     if node.dtype != _I64:
         node = make(_CODE["cast"], _I64, node.shape, (node,))

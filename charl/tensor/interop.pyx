@@ -10,6 +10,8 @@ from charl.core cimport infer
 from charl.engine.leaves cimport holder_of, leaf_again, leaf_borrow, leaf_copy, memory_of, on_host
 from charl.graph.node cimport Node
 
+import numpy
+
 from charl.core import dtypes
 
 cnp.import_array()
@@ -125,3 +127,13 @@ cdef Node from_ndarray(object given, object copy):
 def numpy_dtype(int dtype):
     """The numpy.dtype of a dtype code."""
     return descr_of(dtype)
+
+
+cdef Node from_owned(object array):
+    """A leaf on an ndarray's memory, which nobody else will write. Copied if not contiguous."""
+    array = numpy.ascontiguousarray(array).reshape(array.shape)
+    array = array.view()
+    array.flags.writeable = False
+    cdef Node node = from_ndarray(array, None)
+    node.depth = 0
+    return node

@@ -17,6 +17,7 @@ from charl.tensor.value cimport bare, current, keep, wrapped
 import numpy
 
 from charl.core import dtypes
+from charl.core.dtypes import DType
 from charl.ops.table import OPS
 from charl.tensor import dlpack
 
@@ -30,8 +31,9 @@ cdef extern from "Python.h":
     int METH_FASTCALL
     object PyCFunction_NewEx(PyMethodDef *, object, object)
 
+cdef list _DTYPES = list(dtypes.ALL)
 cdef dict _OPS = {name: row.code for name, row in OPS.items() if row.group == "elementwise"}
-cdef int WHERE = OPS["where"].code
+cdef int WHERE = OPS["where"].code, MAXIMUM = OPS["maximum"].code, MINIMUM = OPS["minimum"].code
 cdef dict _ARITY = {row.code: row.arity for row in OPS.values()}
 
 
@@ -63,6 +65,72 @@ def plain_choice(condition, x1, x2):
     if test.dtype != infer.B1 or a is None or b is None or a.dtype != b.dtype:
         return None
     return wrapped(graph.new(WHERE, a.dtype, test.shape, (test, a, b)))
+
+
+def plain_cast(x, dtype):
+    """A Tensor of the cpu in another DType; None for all else."""
+    cdef Node node
+    if type(x) is not Tensor or type(dtype) is not DType:
+        return None
+    node = current(<Tensor>x)
+    if node.device or node.dtype == <int>dtype.code:
+        return None
+    return wrapped(operands.cast(node, dtype.code))
+
+
+def plain_bounds(x, least, most):
+    """minimum(maximum(x, least), most) of a Tensor of floats and Python numbers, or None for no bound; None for all
+    else.
+    """
+    cdef Node node
+    if type(x) is not Tensor or infer.KIND[current(<Tensor>x).dtype] != infer.KIND_F:
+        return None
+    node = current(<Tensor>x)
+    for op, bound in ((MAXIMUM, least), (MINIMUM, most)):
+        if type(bound) is float or type(bound) is int:
+            limit = graph.new_const(node.dtype, infer.scalar_bits(bound, node.dtype))
+            node = graph.new(op, node.dtype, node.shape, (node, limit))
+        elif bound is not None:
+            return None
+    return wrapped(node)
+
+
+def plain_nodes(tuple given):
+    """The Nodes of Tensors of one dtype; None for all else."""
+    cdef list nodes = []
+    cdef Node node
+    cdef int dtype = -1
+    for x in given:
+        if type(x) is not Tensor:
+            return None
+        node = current(<Tensor>x)
+        if dtype >= 0 and node.dtype != dtype:
+            return None
+        dtype = node.dtype
+        nodes.append(node)
+    return nodes
+
+
+def joined(parts, int axis):
+    """Nodes of one dtype, one after the other along an axis: updates of a base, one a part. Their other extents are
+    equal."""
+    cdef list filled = [part for part in parts if (<Node>part).shape[axis]]
+    cdef Node first = filled[0] if filled else parts[0], out, part
+    cdef Py_ssize_t ndim = len(first.shape), total = 0, at = 0
+    cdef int device = 0
+    cdef tuple shape, before = (0,) * axis, after = (0,) * (ndim - axis - 1), steps = (1,) * ndim
+    if len(filled) <= 1:
+        return first
+    for part in filled:
+        total += part.shape[axis]
+        device = max(device, part.device)
+    shape = first.shape[:axis] + (total,) + first.shape[axis + 1 :]
+    out = unset(_DTYPES[first.dtype], shape, device)
+    for part in filled:
+        sizes = before + (at,) + after + steps + part.shape
+        out = graph.make(graph.UPDATE, first.dtype, shape, (out, part), (("slice", ndim),), sizes)
+        at += part.shape[axis]
+    return out
 
 
 cdef Node _side(object x, object other, Node test):
@@ -138,12 +206,7 @@ def from_numpy(array, copy=True):
 
 def from_numpy_owned(array):
     """A Tensor on an ndarray's memory, which the caller gives away: nobody will write it. Copied if not contiguous."""
-    array = numpy.ascontiguousarray(array).reshape(array.shape)
-    array = array.view()
-    array.flags.writeable = False
-    cdef Node node = interop.from_ndarray(array, None)
-    node.depth = 0
-    return wrapped(node)
+    return wrapped(interop.from_owned(array))
 
 
 def from_capsule(producer, copy):

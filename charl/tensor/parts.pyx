@@ -7,12 +7,13 @@ from libc.string cimport memcpy
 
 from charl.core cimport infer
 from charl.engine cimport leaves
+from charl.engine cimport realize as engine
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
-from charl.tensor cimport assign, indexing, operands, views
+from charl.tensor cimport assign, indexing, interop, operands, views
 from charl.tensor.handle cimport Tensor
 from charl.tensor.value cimport (
-    bare, check_writable, current, dtype_of, replace, root_of, shape_of, wrapped, write,
+    bare, check_writable, current, dtype_of, keep, replace, root_of, shape_of, wrapped, write,
 )
 from charl.tensor.views cimport View
 
@@ -22,8 +23,11 @@ from charl.tensor.indexing import Advanced
 
 cdef Tensor part(Tensor tensor, object index):
     """tensor[index]: a view where NumPy gives one, else a Tensor of its own."""
-    cdef tuple shape = shape_of(tensor), found = indexing.basic(index, shape)
+    cdef tuple shape = shape_of(tensor), found
     cdef Tensor made = tensor
+    if type(index) is Tensor:
+        return wrapped(_selected(tensor, <Tensor>index))
+    found = indexing.basic(index, shape)
     if found is None:
         return wrapped(_gathered(tensor, index))
     sizes, sliced, result, all_ints, whole, axes = found
@@ -156,6 +160,22 @@ cdef Tensor _element(Tensor tensor, tuple sizes):
 cdef object _bare_index(object index):
     """An index with Tensors in it replaced by their Nodes."""
     return tuple([bare(item) for item in index]) if isinstance(index, tuple) else bare(index)
+
+
+cdef Node _selected(Tensor tensor, Tensor index):
+    """Reading by one array: integers along the first axis, or a mask of the first axes."""
+    cdef Node node = current(tensor), at = current(index)
+    cdef tuple shape = node.shape
+    cdef int kind = infer.KIND[at.dtype]
+    if kind == infer.KIND_B and not node.device and not at.device and at.shape and at.shape == shape[: len(at.shape)]:
+        engine.realize_all([node, at])
+        keep(tensor, node)
+        keep(index, at)
+        return interop.from_owned(interop.to_ndarray(node)[interop.to_ndarray(at)])
+    if not (kind == infer.KIND_I or kind == infer.KIND_U) or not shape or 0 in shape or 0 in at.shape:
+        return _gathered(tensor, index)
+    at = indexing.checked(at, shape[0], 0)
+    return graph.make(graph.GATHER, node.dtype, at.shape + shape[1:], (node, at), 0)
 
 
 cdef Node _gathered(Tensor tensor, object index):

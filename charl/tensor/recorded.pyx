@@ -20,6 +20,7 @@ from charl.tensor.value cimport current, wrapped
 import functools
 
 from charl.core.dtypes import DType
+from charl.core.errors import ValueNeeded
 from charl.graph.template import template
 
 cdef extern from "Python.h":
@@ -143,6 +144,8 @@ cdef tuple _template(Recorded self, tuple key, PyObject **args, Py_ssize_t posit
         named = {} if names == NULL else dict(zip(<tuple>names, given[positional:]))
         result = self.function(*given[:positional], **named)
         made = template(current(<Tensor?>result), tuple(inputs))
+    except ValueNeeded:
+        made = None
     finally:
         engine.end_recording()
     extra = None if made is None else (made, (), None)
@@ -155,9 +158,9 @@ cdef tuple _template(Recorded self, tuple key, PyObject **args, Py_ssize_t posit
 def recorded(function):
     """function(arrays and other arguments) -> Tensor, which is quick to call again with like arguments.
 
-    It must look at no value, write nothing, check no index, and depend on its arguments alone: on their dtypes, shapes
-    and device where they are Tensors. Arguments that are neither Tensors nor plain (None, bool, int, float, str, a
-    DType, a tuple of ints), or Tensors of two devices, call it as it is.
+    It must write nothing, check no index, and depend on its arguments alone: on their dtypes, shapes and device where
+    they are Tensors. Arguments that are neither Tensors nor plain (None, bool, int, float, str, a DType, a tuple of
+    ints), or Tensors of two devices, call it as it is, and so do those of which it looks at a value.
     """
     cdef Recorded made = Recorded.__new__(Recorded)
     made.function, made.known, made.vectorcall = function, {}, _call

@@ -520,3 +520,48 @@ def test_where_of_plain_operands_and_others(dtype):
     assert ch.where(a, a, b).tolist() == np.where(x, x, y).tolist()
     with pytest.raises(ValueError, match="where"):
         ch.where(m, a[:, :2], b)
+
+
+def test_functions_kept_for_their_shapes_may_still_look_at_values():
+    x, y = np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(2, 3, 2)
+    axis = ch.asarray(1)
+    for _ in range(3):
+        found = ch.tensordot(ch.asarray(x), ch.asarray(y), axes=((0, 1), (0, 1)))
+        assert np.array_equal(found, np.tensordot(x, y, axes=((0, 1), (0, 1))))
+        assert np.array_equal(
+            ch.vecdot(ch.asarray(x), ch.asarray(x), axis=axis - 2), (x * x).sum(1)
+        )
+        assert np.array_equal(ch.tril(ch.asarray(x), k=axis - 1), np.tril(x))
+    with pytest.raises(ValueError, match="must name"):
+        ch.permute_dims(ch.asarray(x), (0, 0))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+def test_clip_of_floats_by_numbers(dtype):
+    x = np.asarray([-3.0, -0.0, 0.5, np.nan, np.inf, -np.inf], dtype)
+    for bounds in ((-1, 1), (None, 0.25), (0.1, None), (None, None), (2, 1), (np.nan, 1.0)):
+        with np.errstate(invalid="ignore"):
+            expected = np.clip(x, *bounds)
+        found = ch.clip(ch.asarray(x), *bounds)
+        assert found.dtype == expected.dtype and np.array_equal(found, expected, equal_nan=True)
+
+
+def test_methods_belong_to_the_class():
+    x = ch.asarray([1.0, 2.0])
+    assert float(type(x).sum(x)) == 3.0
+    assert "mean" in dir(x) and type(x).mean.__doc__
+    with pytest.raises(AttributeError, match="no attribute 'summ'"):
+        x.summ  # noqa: B018
+
+
+def test_reading_by_an_array_of_integers_or_a_mask():
+    x = np.arange(24.0, dtype=np.float32).reshape(4, 3, 2)
+    for index in (np.asarray([3, -1, 0], np.int8), np.zeros((2, 0), np.int64), np.asarray(2)):
+        assert np.array_equal(ch.asarray(x)[ch.asarray(index)], x[index])
+    for mask in (x > 7, x[:, :, 0] > 7, x[:, 0, 0] > 99, np.asarray(True)):
+        found = (ch.asarray(x) * 1)[ch.asarray(mask)]
+        assert found.shape == x[mask].shape and np.array_equal(found, x[mask])
+    with pytest.raises(IndexError, match="boolean index did not match"):
+        ch.asarray(x)[ch.asarray(x[:3] > 7)]
+    with pytest.raises(IndexError):
+        ch.eval(ch.asarray(x)[ch.asarray([4])])
