@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import charl as ch
 from charl.nn.arguments import floating
+from charl.tensor import recorded
 
 BLOCK = 1 << 16  # so many scores stay in a core's cache
 LEAST_ROWS = 32  # of a block: fewer make poor products
+PART_ROWS, MOST_PARTS = 64, 4  # of causal attention: rows of a part at least, parts at most
 
 
 def scaled_dot_product_attention(
@@ -54,10 +57,40 @@ def scaled_dot_product_attention(
     if enable_gqa:
         k, v = (_repeat_heads(name, x, q) for x in (k, v))
     factor = 1 / math.sqrt(max(q.shape[-1], 1)) if scale is None else scale
-    mask = None if attn_mask is None else ch.asarray(attn_mask)
-    if is_causal:
-        rows, columns = (ch.arange(x.shape[-2], device=q.device) for x in (q, k))
-        mask = ch.expand_dims(rows, axis=1) >= columns
+    if attn_mask is not None:
+        attn_mask = ch.asarray(attn_mask)
+    if dropout_p > 0.0 or (
+        is_causal and _parts(q) > 1
+    ):  # draws numbers, or writes its result in parts
+        return _attention(q, k, v, attn_mask, is_causal, factor, dropout_p)
+    return _remembered(q, k, v, attn_mask, is_causal, factor, 0.0)
+
+
+def _attention(q, k, v, mask, is_causal, factor, dropout_p):
+    """What the arguments, which have been checked, ask for."""
+    if not is_causal:
+        return _in_blocks(q, k, v, mask, factor, dropout_p)
+    length, parts = q.shape[-2], _parts(q)
+    out = []
+    for start, stop in itertools.pairwise(length * part // parts for part in range(parts + 1)):
+        seen = min(stop, k.shape[-2])  # no query of this part sees more keys
+        rows = ch.arange(start, stop, device=q.device)
+        mask = ch.expand_dims(rows, axis=1) >= ch.arange(seen, device=q.device)
+        keys, values = k[..., :seen, :], v[..., :seen, :]
+        out.append(_in_blocks(q[..., start:stop, :], keys, values, mask, factor, dropout_p))
+    return out[0] if parts == 1 else ch.concat(out, axis=-2)
+
+
+_remembered = recorded(_attention)
+
+
+def _parts(q):
+    """Into how many parts causal attention cuts the queries: a part leaves out the keys that none of it sees."""
+    return min(max(q.shape[-2] // PART_ROWS, 1), MOST_PARTS) if q.device == "cpu" else 1
+
+
+def _in_blocks(q, k, v, mask, factor, dropout_p):
+    """The formula, for blocks of queries whose scores stay in the cache."""
     blocks = _blocks(q, k)
     if blocks == 1:
         return _attended(q, k, v, mask, factor, dropout_p)

@@ -341,6 +341,8 @@ def test_attention(length, keys):
     close(got, attended(many, k.repeat(2, 1), v.repeat(2, 1)))
     ends = [nn.scaled_dot_product_attention(*t, dropout_p=p) for p in (0.5, 1.0)]
     assert ends[0].shape == (2, 3, length, 5) and not ends[1].numpy().any()
+    again = nn.scaled_dot_product_attention(*t, dropout_p=0.5)
+    assert not np.array_equal(again, ends[0])  # other weights are dropped at each call
 
 
 @pytest.mark.parametrize("length, keys", [(512, 384), (509, 300), (130, 1100)])
