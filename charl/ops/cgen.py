@@ -28,10 +28,10 @@ the sources of this package.
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from functools import cache
-from pathlib import Path
 
 from charl.ops.ctext import (
     DTYPES,
@@ -81,11 +81,12 @@ def index() -> dict[Key, int]:
 @cache
 def table_hash() -> str:
     """A hash of everything that the generated file depends on."""
-    here = Path(__file__).resolve().parent
-    sources = [*sorted(here.glob("*.py")), here.parent / "core" / "dtypes.py"]
+    here = os.path.dirname(os.path.realpath(__file__))
+    names = sorted(name for name in os.listdir(here) if name.endswith(".py"))
     crc = 0
-    for path in sources:
-        crc = zlib.crc32(path.read_bytes().replace(b"\r\n", b"\n"), crc)
+    for name in [*names, os.path.join("..", "core", "dtypes.py")]:
+        with open(os.path.join(here, name), "rb") as file:
+            crc = zlib.crc32(file.read().replace(b"\r\n", b"\n"), crc)
     return f"{crc:08x}"
 
 
