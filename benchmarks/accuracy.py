@@ -59,7 +59,7 @@ FUNCTIONS = {
     "log10": Function(np.log10, mpmath.log10),
     "log1p": Function(np.log1p, mpmath.log1p),
     "log2": Function(np.log2, lambda x: mpmath.log(x, 2)),
-    "reciprocal": Function(np.reciprocal, lambda x: 1 / x),
+    "reciprocal": Function(np.reciprocal, lambda x: 1 / x if x else mpmath.inf),
     "sigmoid": Function(lambda x: 1 / (1 + np.exp(-x)), lambda x: 1 / (1 + mpmath.exp(-x))),
     "sin": Function(np.sin, mpmath.sin),
     "sinh": Function(np.sinh, mpmath.sinh),
