@@ -110,8 +110,11 @@ def _pair(name: str, size: int, backend: str = "auto", effort: Effort | None = N
 @check
 def small() -> Iterator[Line]:
     """Small arrays against NumPy's."""
-    yield Line("a + b, 10 float32: time over numpy's", _pair("small", 10), 1.0, "x")
-    yield Line("five ops, 100 float32: time over numpy's", _pair("small5", 100), 0.5, "x")
+    yield Line("a + b, 10 float32: time over numpy's", _pair("small", 10), 0.6, "x")
+    yield Line("five ops, 100 float32: time over numpy's", _pair("small5", 100), 0.35, "x")
+    yield Line(
+        "200 rounds of three ops, 10 float32: time over numpy's", _pair("loop", 10), 0.4, "x"
+    )
 
 
 @check

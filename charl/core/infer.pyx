@@ -8,10 +8,12 @@ Promotion is core/dtypes.py's table; what an op accepts and returns is told once
 from cpython.bool cimport PyBool_Check
 from cpython.float cimport PyFloat_CheckExact, PyFloat_AS_DOUBLE
 from cpython.long cimport PyLong_AsLongLong, PyLong_AsUnsignedLongLong, PyLong_CheckExact
-from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from cpython.object cimport PyObject
 from libc.math cimport fabs, frexp, isinf, isnan, ldexp, rint, signbit
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
+
+from charl.core.ints cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, charl_int
 
 from charl.core import dtypes, shapes
 
@@ -193,28 +195,31 @@ cdef double _half(int64_t bits) noexcept:
 
 cdef bint same_shape(tuple a, tuple b) noexcept:
     """Equality of two shapes."""
-    cdef Py_ssize_t n = PyTuple_GET_SIZE(a), k
-    if a is b:
+    cdef PyObject *p = <PyObject *>a
+    cdef PyObject *q = <PyObject *>b
+    cdef Py_ssize_t n = PyTuple_GET_SIZE(p), k
+    if p == q:
         return True
-    if n != PyTuple_GET_SIZE(b):
+    if n != PyTuple_GET_SIZE(q):
         return False
     for k in range(n):
-        if PyTuple_GET_ITEM(a, k) != PyTuple_GET_ITEM(b, k):
-            if PyLong_AsLongLong(<object>PyTuple_GET_ITEM(a, k)) != PyLong_AsLongLong(
-                <object>PyTuple_GET_ITEM(b, k)
-            ):
-                return False
+        if charl_int(PyTuple_GET_ITEM(p, k)) != charl_int(PyTuple_GET_ITEM(q, k)):
+            return False
     return True
 
 
 cdef tuple broadcast2(tuple a, tuple b):
     """The shape two operands broadcast to; one of the given tuples where that is it. Raises ValueError."""
-    cdef Py_ssize_t na = PyTuple_GET_SIZE(a), nb = PyTuple_GET_SIZE(b), k
+    cdef PyObject *p = <PyObject *>a
+    cdef PyObject *q = <PyObject *>b
+    cdef Py_ssize_t na = PyTuple_GET_SIZE(p), nb = PyTuple_GET_SIZE(q), k
     cdef int64_t x, y
     cdef bint is_a = na >= nb, is_b = nb >= na
+    if p == q:
+        return a
     for k in range(1, min(na, nb) + 1):
-        x = PyLong_AsLongLong(<object>PyTuple_GET_ITEM(a, na - k))
-        y = PyLong_AsLongLong(<object>PyTuple_GET_ITEM(b, nb - k))
+        x = charl_int(PyTuple_GET_ITEM(p, na - k))
+        y = charl_int(PyTuple_GET_ITEM(q, nb - k))
         if x == y:
             continue
         if x == 1:
@@ -230,8 +235,8 @@ cdef int64_t size_of(tuple shape) except? -1:
     """Number of elements."""
     cdef int64_t n = 1
     cdef Py_ssize_t k
-    for k in range(PyTuple_GET_SIZE(shape)):
-        n *= PyLong_AsLongLong(<object>PyTuple_GET_ITEM(shape, k))
+    for k in range(PyTuple_GET_SIZE(<PyObject *>shape)):
+        n *= charl_int(PyTuple_GET_ITEM(<PyObject *>shape, k))
     return n
 
 

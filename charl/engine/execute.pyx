@@ -43,6 +43,8 @@ cdef int run(state_t *s, Plan plan) except -1:
     cdef int k
     cdef Program program
     cdef bint young = False
+    if _machine and not _debug and plan.is_brief():
+        return _run_brief(s, plan)
     _ready(s, plan)
     try:
         if plan.in_place:
@@ -66,6 +68,27 @@ cdef int run(state_t *s, Plan plan) except -1:
             _start_compiles(plan)
     finally:
         _let_go(s, plan)
+    return 0
+
+
+cdef int _run_brief(state_t *s, Plan plan) except -1:
+    """`run` of a brief plan, in a third of the instructions: most of what a small array costs."""
+    cdef charl_error_t error
+    cdef step_t *st = plan.steps
+    cdef slot_t *slot
+    cdef int j
+    cdef int32_t code
+    cdef Buffer buffer = buffer_new(plan.slots[plan.result].nbytes)  # may run other plans, this one too
+    for j in range(st.nbuffers):
+        slot = &plan.slots[st.slots[j]]
+        if slot.kind == launch.SLOT_LEAF:
+            st.buffers[j] = (<Buffer>(<Node>s.order[slot.node]).value).data
+        else:
+            st.buffers[j] = buffer.data
+    code = plan.brief_step(s.scalars, &error)
+    if code:
+        _fail(s, plan, 0, code, &error)
+    graph.settle(<Node>s.order[plan.slots[plan.result].node], buffer)
     return 0
 
 

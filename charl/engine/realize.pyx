@@ -48,7 +48,7 @@ cdef int realize(Node node) except -1:
     """Gives node its value. Raises IndexError, MemoryError, KeyboardInterrupt; Nodes are then whole all the same."""
     cdef PyObject *root = <PyObject *>node
     if node.value is None:
-        _realize_roots(&root, 1)
+        return _realize_roots(&root, 1)
     return 0
 
 
@@ -71,9 +71,11 @@ cdef int _realize_roots(PyObject **roots, Py_ssize_t count) except -1:
     """One plan for all roots, which the caller keeps alive. A long plan that overwrites values in place could not be
     interrupted: its updates are then realized one by one, and the roots last."""
     cdef list updates = _realize_walk(roots, count)
+    return 0 if updates is None else _realize_after(updates, roots, count)
+
+
+cdef int _realize_after(list updates, PyObject **roots, Py_ssize_t count) except -1:
     cdef PyObject *update
-    if updates is None:
-        return 0
     while updates:
         node = updates.pop()  # the only reference beside the walk's, or the next update could not be done in place
         PyErr_CheckSignals()
@@ -103,17 +105,15 @@ cdef list _updates_within(state_t *s, PyObject *only_root):
 cdef list _realize_walk(PyObject **roots, Py_ssize_t count):
     """Realizes all roots and returns None, or what is to be realized before them."""
     cdef Py_ssize_t k
-    cdef PyObject *root
     cdef Plan plan
     cdef state_t *s
     cdef int depth = lock.enter()
     try:
         s = &_states[depth - 1]
         for k in range(count):
-            root = roots[k]
-            if (<Node>root).op == graph.CONST and (<Node>root).value is None:
-                _store_const(<Node>root)
-            if (<Node>root).device != (<Node>roots[0]).device:
+            if (<Node>roots[k]).op == graph.CONST and (<Node>roots[k]).value is None:
+                _store_const(<Node>roots[k])
+            if (<Node>roots[k]).device != (<Node>roots[0]).device:
                 return _by_device(roots, count)
         walk.record(s, roots, count, depth > 1)
         if s.count == 0:

@@ -22,39 +22,54 @@ ctypedef struct entry_t:
 
 cdef entry_t *_table = NULL
 cdef Py_ssize_t _table_size = 0, _plan_limit = 4096
+cdef Py_ssize_t _latest = 0  # the entry that was found last
 cdef int64_t _tick = 0
 
 
+cdef inline uint64_t _mixed(uint64_t h, int64_t word) noexcept:
+    h = (h ^ <uint64_t>word) * <uint64_t>0x9E3779B97F4A7C15
+    return h ^ h >> 29
+
+
 cdef inline uint64_t _hash(const int64_t *key, Py_ssize_t words) noexcept:
-    cdef uint64_t h = words
+    """Four chains, since a step of one waits six cycles for the step before."""
+    cdef uint64_t a = words, b = 1, c = 2, d = 3
     cdef Py_ssize_t k
-    for k in range(words):
-        h = (h ^ <uint64_t>key[k]) * <uint64_t>0x9E3779B97F4A7C15
-        h ^= h >> 29
-    return h
+    for k in range(0, words - 3, 4):
+        a = _mixed(a, key[k])
+        b = _mixed(b, key[k + 1])
+        c = _mixed(c, key[k + 2])
+        d = _mixed(d, key[k + 3])
+    for k in range(words - words % 4, words):
+        a = _mixed(a, key[k])
+    return _mixed(_mixed(_mixed(a, b), c), d)
+
+
+cdef inline bint _is_of(const entry_t *entry, const int64_t *key, Py_ssize_t words) noexcept:
+    return entry.words == words and memcmp(entry.key, key, words * 8) == 0
 
 
 cdef Plan find(const int64_t *key, Py_ssize_t words):
     """The plan of a signature, None where it has none."""
-    global _tick, hits, misses
-    cdef uint64_t h = _hash(key, words)
-    cdef Py_ssize_t at
-    cdef entry_t *entry
+    global _tick, _latest, hits, misses
+    cdef uint64_t h
+    cdef Py_ssize_t at = _latest
     if _table_size == 0:
         misses += 1
         return None
-    at = h & (_table_size - 1)
-    while True:
-        entry = &_table[at]
-        if entry.plan == NULL:
+    if _table[at].plan == NULL or not _is_of(&_table[at], key, words):  # a loop asks for one plan again and again
+        h = _hash(key, words)
+        at = h & (_table_size - 1)
+        while _table[at].plan != NULL and not (_table[at].hash == h and _is_of(&_table[at], key, words)):
+            at = (at + 1) & (_table_size - 1)
+        if _table[at].plan == NULL:
             misses += 1
             return None
-        if entry.hash == h and entry.words == words and memcmp(entry.key, key, words * 8) == 0:
-            hits += 1
-            _tick += 1
-            (<Plan>entry.plan).tick = _tick
-            return <Plan>entry.plan
-        at = (at + 1) & (_table_size - 1)
+        _latest = at
+    hits += 1
+    _tick += 1
+    (<Plan>_table[at].plan).tick = _tick
+    return <Plan>_table[at].plan
 
 
 cdef int remember(const int64_t *key, Py_ssize_t words, Plan plan) except -1:
@@ -83,7 +98,7 @@ cdef int remember(const int64_t *key, Py_ssize_t words, Plan plan) except -1:
 
 cdef int _rebuild() except -1:
     """A larger table, or the same with the older half of a full one dropped."""
-    global _table, _table_size, plans
+    global _table, _table_size, _latest, plans
     cdef Py_ssize_t old_size, size, k, at
     cdef entry_t *old
     cdef entry_t *grown
@@ -100,7 +115,7 @@ cdef int _rebuild() except -1:
         raise MemoryError("charl.engine: no memory for the plan cache")
     for k in range(size):
         grown[k].plan = NULL
-    _table, _table_size, plans = grown, size, 0
+    _table, _table_size, _latest, plans = grown, size, 0, 0
     for k in range(old_size):
         if old[k].plan == NULL:
             continue
@@ -120,10 +135,10 @@ cdef int _rebuild() except -1:
 
 cdef void clear() noexcept:
     """Forgets all plans."""
-    global _table, _table_size, plans
+    global _table, _table_size, _latest, plans
     cdef Py_ssize_t k, size = _table_size
     cdef entry_t *old = _table
-    _table, _table_size, plans = NULL, 0, 0
+    _table, _table_size, _latest, plans = NULL, 0, 0, 0
     for k in range(size):
         if old[k].plan != NULL:
             Py_DECREF(<Plan>old[k].plan)

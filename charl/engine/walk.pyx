@@ -7,10 +7,10 @@ only reads Nodes, but for the marks that it leaves in them.
 """
 
 from cpython.object cimport PyObject
-from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 
+from charl.core.ints cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, charl_int
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.runtime.buffer cimport Buffer
@@ -19,17 +19,14 @@ from charl import runtime
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *)  # cpython.ref's would take a reference first
-    long long PyLong_AsLongLong(PyObject *)  # -1 for what is no int; shapes hold ints alone
 
 cdef uint64_t _epoch = 0  # number of the latest walk: what its Nodes are marked with
-cdef tuple _EMPTY = ()
 
 
 cdef int record(state_t *s, PyObject **roots, Py_ssize_t count, bint nested) except -1:
     """Fills s with the walk that stores the roots, which the caller keeps alive. s.count is 0 if all have values."""
     global _epoch
     cdef Py_ssize_t k
-    cdef Node node
     s.count = s.words = 0
     s.nscalars = 0
     s.updates = False
@@ -37,14 +34,12 @@ cdef int record(state_t *s, PyObject **roots, Py_ssize_t count, bint nested) exc
     s.buffers = s.part = 0
     _epoch += 1
     for k in range(count):
-        node = <Node>roots[k]
-        if node.value is None:
-            node.wanted = _epoch
+        if (<Node>roots[k]).value is None:
+            (<Node>roots[k]).wanted = _epoch
     for k in range(count):
-        node = <Node>roots[k]
-        if node.value is None:
-            _walk(s, node)
-            s.device = node.device
+        if (<Node>roots[k]).value is None:
+            _walk(s, roots[k])
+            s.device = (<Node>roots[k]).device
     if s.device and s.count:
         caps = runtime.gpu.device(s.device - 1).caps
         s.buffers, s.part = caps.max_storage_buffers, caps.part
@@ -54,7 +49,6 @@ cdef int record(state_t *s, PyObject **roots, Py_ssize_t count, bint nested) exc
         s.key[s.words + 1] = s.buffers
         s.key[s.words + 2] = s.part
         s.words += 3
-    node = None  # holds no reference that _donate would count
     if s.updates:
         _donate(s, nested)
     return 0
@@ -111,63 +105,77 @@ cdef int _grow_stack(state_t *s) except -1:
 
 cdef inline int64_t *_put_numbers(int64_t *at, PyObject *numbers) noexcept:
     cdef Py_ssize_t k
-    for k in range(PyTuple_GET_SIZE(<tuple>numbers)):
-        at[0] = PyLong_AsLongLong(PyTuple_GET_ITEM(<tuple>numbers, k))
+    for k in range(PyTuple_GET_SIZE(numbers)):
+        at[0] = charl_int(PyTuple_GET_ITEM(numbers, k))
         at += 1
     return at
 
 
-cdef int _emit(state_t *s, Node node) except -1:
-    """Appends node to the walk: a header word, then sources, attrs, and the sizes that the rest does not imply."""
-    cdef Py_ssize_t k, nsrc, ndim = PyTuple_GET_SIZE(node.shape), nsizes
-    cdef int64_t *at
-    cdef int64_t header, flags = 0
-    cdef int op = node.op
-    cdef Node source
-    cdef PyObject *sizes
+cdef inline int _begin(state_t *s, PyObject *node, Py_ssize_t words) except -1:
+    """Makes node the walk's next, with room for its words."""
     if s.count == s.count_capacity:
         _grow_nodes(s)
-    nsrc = PyTuple_GET_SIZE(node.src)
-    nsizes = 0
-    if node.extra is not None:
-        sizes = PyTuple_GET_ITEM(node.extra, 1)
-        nsizes = PyTuple_GET_SIZE(<tuple>sizes)
-    if s.words + 2 + nsrc + ndim + nsizes > s.words_capacity:
-        _grow_words(s, 2 + nsrc + ndim + nsizes)
-    node.mark = _epoch
-    node.index = s.count
-    node.edges = 0
-    s.order[s.count] = <PyObject *>node
+    if s.words + words > s.words_capacity:
+        _grow_words(s, words)
+    (<Node>node).mark = _epoch
+    (<Node>node).index = s.count
+    (<Node>node).edges = 0
+    s.order[s.count] = node
     s.headers[s.count] = s.words
     s.count += 1
+    return 0
+
+
+cdef int _emit_source(state_t *s, PyObject *node) except -1:
+    """Appends a leaf, with its shape, or a constant, whose bits are no part of the signature."""
+    cdef PyObject *shape = <PyObject *>(<Node>node).shape
+    cdef Py_ssize_t ndim = PyTuple_GET_SIZE(shape)
+    cdef int64_t *at
+    _begin(s, node, 1 + ndim)
     at = s.key + s.words
-    header = <int64_t>node.dtype << 16 | ndim << 32
-    if node.value is not None:
-        at[0] = header | graph.LEAF
-        s.words = _put_numbers(at + 1, <PyObject *>node.shape) - s.key
-        return 0
-    if op == graph.CONST:
-        at[0] = header | op
-        s.words += 1
-        s.scalars[s.nscalars] = node.bits
-        s.nscalars += 1
-        return 0
-    if node.wanted == _epoch:
-        flags = OUT | node.flags & graph.SEEN
+    at[0] = <int64_t>(<Node>node).dtype << 16 | ndim << 32
+    if (<Node>node).value is not None:
+        at[0] |= graph.LEAF
+        s.words = _put_numbers(at + 1, shape) - s.key
     else:
-        flags = (HANDLE if node.handles else 0) | node.flags & graph.SEEN
-    at[0] = header | op | flags << 24 | nsrc << 40 | nsizes << 48
+        at[0] |= graph.CONST
+        s.words += 1
+        s.scalars[s.nscalars] = (<Node>node).bits
+        s.nscalars += 1
+    return 0
+
+
+cdef int _emit(state_t *s, PyObject *node) except -1:
+    """Appends node to the walk: a header word, then sources, attrs, and the sizes that the rest does not imply."""
+    cdef PyObject *src = <PyObject *>(<Node>node).src
+    cdef PyObject *shape = <PyObject *>(<Node>node).shape
+    cdef PyObject *sizes = NULL
+    cdef PyObject *source
+    cdef Py_ssize_t k, nsrc = PyTuple_GET_SIZE(src), ndim = PyTuple_GET_SIZE(shape), nsizes = 0
+    cdef int64_t *at
+    cdef int64_t flags
+    cdef int op = (<Node>node).op
+    if (<Node>node).extra is not None:
+        sizes = PyTuple_GET_ITEM(<PyObject *>(<Node>node).extra, 1)
+        nsizes = PyTuple_GET_SIZE(sizes)
+    _begin(s, node, 2 + nsrc + ndim + nsizes)
+    if (<Node>node).wanted == _epoch:
+        flags = OUT | (<Node>node).flags & graph.SEEN
+    else:
+        flags = (HANDLE if (<Node>node).handles else 0) | (<Node>node).flags & graph.SEEN
+    at = s.key + s.words
+    at[0] = <int64_t>(<Node>node).dtype << 16 | ndim << 32 | op | flags << 24 | nsrc << 40 | nsizes << 48
     at += 1
     for k in range(nsrc):
-        source = <Node>PyTuple_GET_ITEM(node.src, k)
-        source.edges += 1
-        at[0] = source.index
+        source = PyTuple_GET_ITEM(src, k)
+        (<Node>source).edges += 1
+        at[0] = (<Node>source).index
         at += 1
-    if node.attr_id:
-        at[0] = node.attr_id
+    if (<Node>node).attr_id:
+        at[0] = (<Node>node).attr_id
         at += 1
-    if nsrc == 0 or op in (graph.RESHAPE, graph.EXPAND, graph.SLICE, graph.WINDOWS):
-        at = _put_numbers(at, <PyObject *>node.shape)
+    if nsrc == 0 or op == graph.RESHAPE or op == graph.EXPAND or op == graph.SLICE or op == graph.WINDOWS:
+        at = _put_numbers(at, shape)
     if nsizes:
         at = _put_numbers(at, sizes)
         if op == graph.UPDATE:
@@ -176,33 +184,36 @@ cdef int _emit(state_t *s, Node node) except -1:
     return 0
 
 
-cdef int _walk(state_t *s, Node root) except -1:
+cdef int _walk(state_t *s, PyObject *root) except -1:
     """Depth first, sources left to right, each Node once, after its sources."""
-    cdef Py_ssize_t depth = 0
+    cdef Py_ssize_t depth = 1
     cdef frame_t *frame
-    cdef Node node, source
-    if root.mark == _epoch:
+    cdef PyObject *node
+    cdef PyObject *source
+    if (<Node>root).mark == _epoch:
         return 0
+    if (<Node>root).op == graph.CONST:
+        return _emit_source(s, root)
     if s.stack_capacity == 0:
         _grow_stack(s)
-    s.stack[0].node = <PyObject *>root
+    s.stack[0].node = root
     s.stack[0].next = 0
-    depth = 1
     while depth:
         frame = &s.stack[depth - 1]
-        node = <Node>frame.node
-        if frame.next < PyTuple_GET_SIZE(node.src):
-            source = <Node>PyTuple_GET_ITEM(node.src, frame.next)
+        node = frame.node
+        if frame.next < PyTuple_GET_SIZE(<PyObject *>(<Node>node).src):
+            source = PyTuple_GET_ITEM(<PyObject *>(<Node>node).src, frame.next)
             frame.next += 1
-            if source.mark != _epoch:
-                if source.value is not None or source.src is _EMPTY:
-                    _emit(s, source)
-                else:
-                    if depth == s.stack_capacity:
-                        _grow_stack(s)
-                    s.stack[depth].node = <PyObject *>source
-                    s.stack[depth].next = 0
-                    depth += 1
+            if (<Node>source).mark == _epoch:
+                continue
+            if (<Node>source).value is not None or (<Node>source).op == graph.CONST:
+                _emit_source(s, source)
+                continue
+            if depth == s.stack_capacity:
+                _grow_stack(s)
+            s.stack[depth].node = source
+            s.stack[depth].next = 0
+            depth += 1
         else:
             _emit(s, node)
             depth -= 1
@@ -234,7 +245,7 @@ cdef int _donate(state_t *s, bint nested) except -1:
             node = <Node>s.order[i]
             if node.op != graph.UPDATE or node.value is not None:
                 continue
-            base = PyTuple_GET_ITEM(node.src, 0)
+            base = PyTuple_GET_ITEM(<PyObject *>node.src, 0)
             if Py_REFCNT(base) != (<Node>base).edges or (<Node>base).wanted == _epoch:
                 continue
             if (<Node>base).value is not None and (nested or not _is_owned_by(base)):
@@ -248,8 +259,8 @@ cdef int _donate(state_t *s, bint nested) except -1:
         for i in range(s.count if candidates else 0):
             node = <Node>s.order[i]
             if node.value is None:
-                for k in range(PyTuple_GET_SIZE(node.src)):
-                    reach[i] |= reach[(<Node>PyTuple_GET_ITEM(node.src, k)).index]
+                for k in range(PyTuple_GET_SIZE(<PyObject *>node.src)):
+                    reach[i] |= reach[(<Node>PyTuple_GET_ITEM(<PyObject *>node.src, k)).index]
                 if node.wanted == _epoch:
                     reach[i] = 0
                 elif _stays(s.order[i]):

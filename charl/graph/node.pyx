@@ -29,20 +29,30 @@ compound    operands    attrs: a Template, whose Nodes it stands for; no op of t
 """
 
 cimport cython
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, PyTypeObject, destructor
 from cpython.pystate cimport PyThreadState_Get
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport int64_t
 from libc.stdlib cimport realloc
 
 from charl.core cimport infer
+from charl.core.ints cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, charl_int
 
 from charl.core import infer as infer_tables
 from charl.ops import table
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *)  # cpython.ref's would take a reference first
+    void Py_SET_REFCNT(PyObject *, Py_ssize_t)
+
+cdef extern from *:
+    """
+    #define charl_again(dead) (_Py_NewReference(dead), (dead))
+    """
+    object charl_again(PyObject *dead)  # an object again, with one reference
+
+cdef enum:
+    KEPT = 256
 
 cdef dict _ATTR_IDS = {}
 cdef tuple _EMPTY = ()
@@ -67,7 +77,7 @@ CAST, WHERE = _code("cast"), _code("where")
 COMPOUND = len(table.OPS)
 
 
-# Sources of freed Nodes, waiting for the loop in __dealloc__ that releases them.
+# Sources of freed Nodes, waiting for the loop in _release_sources that releases them.
 cdef PyObject **_dead = NULL
 cdef Py_ssize_t _dead_count = 0
 cdef Py_ssize_t _dead_capacity = 0
@@ -76,35 +86,8 @@ cdef bint _draining = False
 
 @cython.final
 @cython.no_gc
-@cython.freelist(256)
 cdef class Node:
     """One vertex; made by `make`. op and dtype are codes (ops.table, core.dtypes)."""
-
-    def __dealloc__(self):
-        global _draining, _dead_count, _dead, _dead_capacity
-        cdef PyObject *sources = <PyObject *>self.src
-        cdef PyObject **grown
-        if self.flags & ORPHAN:
-            _count_orphan(self, -1)
-        if sources == <PyObject *>_EMPTY or sources == <PyObject *>None or Py_REFCNT(sources) > 1:
-            return
-        if _dead_count == _dead_capacity:
-            grown = <PyObject **>realloc(_dead, (2 * _dead_capacity + 64) * sizeof(PyObject *))
-            if grown == NULL:
-                return  # the interpreter then frees the sources, recursively
-            _dead = grown
-            _dead_capacity = 2 * _dead_capacity + 64
-        Py_INCREF(<object>sources)
-        self.src = None
-        _dead[_dead_count] = sources
-        _dead_count += 1
-        if _draining:
-            return
-        _draining = True
-        while _dead_count:
-            _dead_count -= 1
-            Py_DECREF(<object>_dead[_dead_count])
-        _draining = False
 
     @property
     def realized(self):
@@ -130,6 +113,74 @@ cdef class Node:
         return f"<Node {table_name(self.op)} dtype={self.dtype} shape={self.shape}>"
 
 
+# Dead Nodes for the next ones, as Node.__new__ makes them but for `shape` and `src`. Cython's freelists clear every
+# field twice and save and restore the error in flight around a __dealloc__: 130 instructions more a Node.
+cdef PyObject *_kept[KEPT]
+cdef int _kept_count = 0
+cdef destructor _free = (<PyTypeObject *>Node).tp_dealloc
+
+
+cdef void _dealloc(PyObject *self) noexcept:
+    """Node's tp_dealloc."""
+    global _kept_count
+    cdef PyObject *sources = <PyObject *>(<Node>self).src
+    Py_SET_REFCNT(self, 1)  # for what follows an object like others
+    if (<Node>self).flags & ORPHAN:
+        _count_orphan(<Node>self, -1)
+    if sources != <PyObject *>_EMPTY and sources != <PyObject *>None:
+        if Py_REFCNT(sources) == 1:
+            _release_sources(self, sources)
+        (<Node>self).src = None
+    (<Node>self).value = None
+    (<Node>self).extra = None
+    if _kept_count == KEPT:
+        Py_SET_REFCNT(self, 0)
+        _free(self)
+        return
+    (<Node>self).bits = 0
+    (<Node>self).mark = (<Node>self).wanted = 0
+    (<Node>self).device = (<Node>self).flags = 0
+    (<Node>self).depth = (<Node>self).attr_id = 0
+    Py_SET_REFCNT(self, 0)
+    _kept[_kept_count] = self
+    _kept_count += 1
+
+
+(<PyTypeObject *>Node).tp_dealloc = _dealloc
+
+
+cdef inline Node _blank():
+    """A Node without shape and sources."""
+    global _kept_count
+    if _kept_count == 0:
+        return Node.__new__(Node)
+    _kept_count -= 1
+    return <Node>charl_again(_kept[_kept_count])
+
+
+cdef void _release_sources(PyObject *self, PyObject *sources) noexcept:
+    """Frees a chain by a loop: Nodes that die in it leave their sources to it."""
+    global _draining, _dead_count, _dead, _dead_capacity
+    cdef PyObject **grown
+    if _dead_count == _dead_capacity:
+        grown = <PyObject **>realloc(_dead, (2 * _dead_capacity + 64) * sizeof(PyObject *))
+        if grown == NULL:
+            return  # the interpreter then frees the sources, recursively
+        _dead = grown
+        _dead_capacity = 2 * _dead_capacity + 64
+    Py_INCREF(<object>sources)
+    (<Node>self).src = None
+    _dead[_dead_count] = sources
+    _dead_count += 1
+    if _draining:
+        return
+    _draining = True
+    while _dead_count:
+        _dead_count -= 1
+        Py_DECREF(<object>_dead[_dead_count])
+    _draining = False
+
+
 def table_name(int op):
     """Name of an op code."""
     return _NAMES[op]
@@ -142,19 +193,18 @@ cdef inline int _inherit(Node node, tuple src) noexcept:
     """Gives node its depth. Returns 0, or something else where a source is on a GPU."""
     cdef int deepest = -1, devices = 0
     cdef Py_ssize_t k
-    cdef Node source
-    for k in range(PyTuple_GET_SIZE(src)):
-        source = <Node>PyTuple_GET_ITEM(src, k)
-        devices |= source.device
-        if source.depth > deepest:
-            deepest = source.depth
+    cdef PyObject *source
+    for k in range(PyTuple_GET_SIZE(<PyObject *>src)):
+        source = PyTuple_GET_ITEM(<PyObject *>src, k)
+        devices |= (<Node>source).device
+        deepest = max(deepest, (<Node>source).depth)
     node.depth = deepest + 1
     return devices
 
 
 cdef Node new(int op, int dtype, tuple shape, tuple src):
     """A Node without attrs and sizes."""
-    cdef Node node = Node.__new__(Node)
+    cdef Node node = _blank()
     node.op = op
     node.dtype = dtype
     node.shape = shape
@@ -194,7 +244,7 @@ cdef Node _moved(Node node, int device, int op):
     go with the launch, and arrays that no Tensor holds have just come in. Raises ValueError for all others."""
     if node.op == CONST and node.value is None:
         return node
-    if PyTuple_GET_SIZE(node.shape) == 0:
+    if PyTuple_GET_SIZE(<PyObject *>node.shape) == 0:
         return <Node>_move(node, 0) if node.value is not None or node.handles else _remade(node, device, op)
     if node.handles:
         raise ValueError(f"{table_name(op)}: arrays are on different devices, cpu and gpu; x.to_device(...) moves one")
@@ -222,7 +272,7 @@ cpdef Node put(Node node, int device):
 
 
 cdef Node new_const(int dtype, int64_t bits):
-    cdef Node node = Node.__new__(Node)
+    cdef Node node = _blank()
     node.op = CONST
     node.dtype = dtype
     node.shape = node.src = _EMPTY
@@ -231,7 +281,7 @@ cdef Node new_const(int dtype, int64_t bits):
 
 
 cdef Node new_leaf(int dtype, tuple shape, object value):
-    cdef Node node = Node.__new__(Node)
+    cdef Node node = _blank()
     node.op = LEAF
     node.dtype = dtype
     node.shape = shape
@@ -311,8 +361,8 @@ cdef void _count_orphan(Node node, int sign) noexcept:
     global _orphan_bytes, PRESSURE
     cdef int64_t nbytes = infer.ITEMSIZE[node.dtype]
     cdef Py_ssize_t k
-    for k in range(PyTuple_GET_SIZE(node.shape)):
-        nbytes *= <int64_t>(<object>PyTuple_GET_ITEM(node.shape, k))
+    for k in range(PyTuple_GET_SIZE(<PyObject *>node.shape)):
+        nbytes *= charl_int(PyTuple_GET_ITEM(<PyObject *>node.shape, k))
     _orphan_bytes += sign * nbytes
     if sign > 0:
         node.flags |= ORPHAN

@@ -1,12 +1,17 @@
 """Buffer: owned or borrowed memory of a realized value."""
 
 cimport cython
+from cpython.object cimport PyObject, PyTypeObject, destructor
 
 from charl.runtime.pool cimport pool_alloc, pool_free
 
 import gc
 
 from charl.runtime.pool import shortage, trim
+
+
+cdef extern from "Python.h":
+    void Py_SET_REFCNT(PyObject*, Py_ssize_t)
 
 
 cdef void* EMPTY = pool_alloc(0)
@@ -22,10 +27,6 @@ cdef class Buffer:
     def __cinit__(self):
         self.data = EMPTY
 
-    def __dealloc__(self):
-        if self.lender is None:
-            pool_free(self.data, self.nbytes)
-
     @property
     def address(self) -> int:
         """Where the memory starts; never 0."""
@@ -37,6 +38,19 @@ cdef class Buffer:
     def __repr__(self) -> str:
         kind = "owned" if self.lender is None else f"lent by {type(self.lender).__name__}"
         return f"<Buffer {self.nbytes} bytes at {<size_t>self.data:#x}, {kind}>"
+
+
+cdef destructor _drop_fields = (<PyTypeObject*>Buffer).tp_dealloc
+
+
+cdef void _dealloc(PyObject* self) noexcept:
+    """Buffer's tp_dealloc, before Cython's: a __dealloc__ would save and restore the error in flight, for nothing."""
+    if (<Buffer>self).lender is None:
+        pool_free((<Buffer>self).data, (<Buffer>self).nbytes)
+    _drop_fields(self)
+
+
+(<PyTypeObject*>Buffer).tp_dealloc = _dealloc
 
 
 cdef void* alloc_hard(size_t nbytes) except NULL:

@@ -76,6 +76,7 @@ cdef class Plan:
     cdef readonly int nsteps
     cdef readonly int nslots
     cdef readonly int nnodes
+    cdef readonly int result       # of a brief plan, the slot of its value; -1: the plan is not brief
     cdef step_t *steps
     cdef slot_t *slots
     cdef int32_t *events   # slot numbers to allocate, commit and free, a run of them for each step
@@ -92,6 +93,8 @@ cdef class Plan:
     cdef int link(self, object chains) except -1
     cdef int64_t bind(self, int k, void **memory, const int64_t *scalars, bint machine,
                       charl_launch_t *launch, charl_kernel_t *fn) noexcept
+    cdef bint is_brief(self) noexcept
+    cdef int32_t brief_step(self, const int64_t *scalars, charl_error_t *error) noexcept
     cdef int32_t step(self, int k, void **memory, const int64_t *scalars, bint machine, charl_error_t *error) except? -1
 
 cdef struct counters_t:

@@ -8,8 +8,10 @@ under the engine lock.
 
 cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 
+from charl.core.ints cimport PyTuple_GET_ITEM
 from charl.runtime.abi cimport CHARL_ABI, CHARL_ENOMEM, charl_error_t, charl_kernel_t, charl_launch_t
 from charl.runtime.pool cimport pool_alloc, pool_free
 from charl.runtime.threads cimport num_threads, parallel
@@ -201,6 +203,7 @@ cdef class Plan:
             st.last_free = count
         if chains:
             self.link(chains)
+        self.result = _only_result(self)
 
     def __dealloc__(self):
         PyMem_Free(self.block)
@@ -282,6 +285,38 @@ cdef class Plan:
             counters.interpreted += 1
         return (per_thread + 63) // 64 * 64
 
+    cdef bint is_brief(self) noexcept:
+        """Whether the plan is one short launch of machine code, on this thread, that reads leaves and makes a value."""
+        cdef Program program
+        if self.result < 0:
+            return False
+        program = <Program>PyTuple_GET_ITEM(<PyObject *>self.programs, 0)
+        return program.tier == 2 and self.steps.work * program.weight < 2 * parallel_work
+
+    cdef int32_t brief_step(self, const int64_t *scalars, charl_error_t *error) noexcept:
+        """Launches a brief plan, whose step has its buffers; a CHARL_ code."""
+        cdef step_t *st = self.steps
+        cdef Program program = <Program>PyTuple_GET_ITEM(<PyObject *>self.programs, 0)
+        cdef charl_launch_t launch
+        cdef charl_fp_t fp
+        cdef int32_t code
+        cdef int j
+        for j in range(st.npatches):
+            st.params[st.patches[2 * j]] = scalars[st.patches[2 * j + 1]]
+        if st.scratch > _scratch_bytes and not _grow_scratch(st.scratch):
+            return CHARL_ENOMEM
+        launch.buffers, launch.params, launch.code = st.buffers, st.params, NULL
+        launch.scratch, launch.scratch_bytes = _scratch, st.scratch
+        launch.abi, launch.thread, launch.nthreads, launch.reserved = CHARL_ABI, 0, 1, 0
+        counters.launches += 1
+        program.launches += 1
+        fp = charl_fp_enter()
+        code = program.machine_fn(&launch, 0, st.units)
+        charl_fp_leave(fp)
+        if code:
+            error[0] = launch.error
+        return code
+
     cdef int32_t step(
         self, int k, void **memory, const int64_t *scalars, bint machine, charl_error_t *error
     ) except? -1:
@@ -347,6 +382,22 @@ cdef class Plan:
         if code:
             error[0] = launch.error
         return code
+
+
+cdef int _only_result(Plan plan) noexcept:
+    """The slot of a plan's value where it is one launch, short enough to keep the GIL, on leaves; -1 for all else."""
+    cdef int k, result = -1
+    cdef step_t *st = plan.steps
+    if plan.nsteps != 1 or plan.in_place or plan.chains != NULL or st.units == 0 or st.work * MACHINE_NS >= GIL_NS:
+        return -1
+    for k in range(plan.nslots):
+        if plan.slots[k].root != k or plan.slots[k].kind == SLOT_TEMP:
+            return -1
+        if plan.slots[k].kind == SLOT_STORE:
+            if result >= 0:
+                return -1
+            result = k
+    return -1 if st.last_commit - st.first_commit != 1 else result
 
 
 cdef int _share(Plan plan, list steps) except -1:

@@ -9,3 +9,5 @@ cdef class Tensor:
     cdef View view          # None: a root
     cdef int64_t version    # of a root: the number of writes
     cdef object __weakref__
+
+cdef Tensor blank()

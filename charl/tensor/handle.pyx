@@ -7,7 +7,7 @@ value.pyx, operators.pyx and parts.pyx, which know this class in turn.
 """
 
 cimport cython
-from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
+from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject, destructor
 from libc.stdint cimport int64_t
 
 from charl.core cimport infer
@@ -32,8 +32,20 @@ from charl.engine import devices
 cdef extern from "Python.h":
     ctypedef struct PyTypeObject:
         PyObject *tp_dict
+        destructor tp_dealloc
 
     void PyType_Modified(PyTypeObject *)
+    void Py_SET_REFCNT(PyObject *, Py_ssize_t)
+    void PyObject_ClearWeakRefs(PyObject *)
+
+cdef extern from *:
+    """
+    #define charl_again(dead) (_Py_NewReference(dead), (dead))
+    """
+    object charl_again(PyObject *dead)  # an object again, with one reference
+
+cdef enum:
+    KEPT = 128
 
 cdef list _DTYPES = list(dtypes.ALL)
 cdef int[6] _COMPARE
@@ -43,7 +55,6 @@ _COMPARE[Py_LE], _COMPARE[Py_GT], _COMPARE[Py_GE] = LESS_EQUAL, GREATER, GREATER
 
 @cython.final
 @cython.no_gc
-@cython.freelist(128)
 @cython.c_api_binop_methods(True)
 cdef class Tensor:
     """An n-dimensional array. Made by the functions of the namespace, not by calling this class."""
@@ -54,10 +65,6 @@ cdef class Tensor:
 
     def __init__(self):
         raise TypeError("Tensor: use asarray, zeros, ... to make one")
-
-    def __dealloc__(self):
-        if self.node is not None:
-            graph.release(<PyObject *>self.node)
 
     # Attributes
 
@@ -312,6 +319,42 @@ cdef class Tensor:
 
     def __reduce__(self):
         return _restore, (interop.to_ndarray(demand(self)).copy(),)
+
+
+cdef PyObject *_kept[KEPT]  # dead Tensors for the next ones; graph/node.pyx says why
+cdef int _kept_count = 0
+cdef destructor _free = (<PyTypeObject *>Tensor).tp_dealloc
+
+
+cdef void _dealloc(PyObject *self) noexcept:
+    """Tensor's tp_dealloc."""
+    global _kept_count
+    cdef PyObject *node = <PyObject *>(<Tensor>self).node
+    PyObject_ClearWeakRefs(self)
+    if node != <PyObject *>None:
+        graph.release(node)
+    Py_SET_REFCNT(self, 1)  # for what follows an object like others
+    (<Tensor>self).node = None
+    (<Tensor>self).view = None
+    (<Tensor>self).version = 0
+    Py_SET_REFCNT(self, 0)
+    if _kept_count == KEPT:
+        _free(self)
+        return
+    _kept[_kept_count] = self
+    _kept_count += 1
+
+
+(<PyTypeObject *>Tensor).tp_dealloc = _dealloc
+
+
+cdef Tensor blank():
+    """A Tensor that shows nothing yet."""
+    global _kept_count
+    if _kept_count == 0:
+        return Tensor.__new__(Tensor)
+    _kept_count -= 1
+    return <Tensor>charl_again(_kept[_kept_count])
 
 
 cdef object _zero_d(Tensor tensor):

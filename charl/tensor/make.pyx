@@ -236,7 +236,8 @@ cdef object _evaluate(object module, PyObject **tensors, Py_ssize_t count):
     if count == 1 and type(<object>tensors[0]) is Tensor:
         node = current(<Tensor>tensors[0])
         engine.realize(node)
-        keep(<Tensor>tensors[0], node)
+        if (<Tensor>tensors[0]).view is not None:
+            keep(<Tensor>tensors[0], node)
         return None
     found, waiting = [], [<object>tensors[k] for k in range(count - 1, -1, -1)]
     while waiting:

@@ -11,7 +11,7 @@ from charl.engine cimport realize as engine
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.tensor cimport assign, indexing, interop, operands, views
-from charl.tensor.handle cimport Tensor
+from charl.tensor.handle cimport Tensor, blank
 from charl.tensor.value cimport (
     bare, check_writable, current, dtype_of, keep, replace, root_of, shape_of, wrapped, write,
 )
@@ -78,7 +78,7 @@ cdef inline int64_t _offset(Tensor tensor):
 
 cdef Tensor _view(Tensor tensor, int op, tuple shape, object attrs, tuple sizes, tuple strides, int64_t offset):
     """A view of tensor by one more movement."""
-    cdef Tensor made = Tensor.__new__(Tensor)
+    cdef Tensor made = blank()
     made.view = views.moved(tensor.view, op, shape, attrs, sizes, strides, offset)
     made.view.base = root_of(tensor)
     return made
@@ -86,7 +86,7 @@ cdef Tensor _view(Tensor tensor, int op, tuple shape, object attrs, tuple sizes,
 
 cdef Tensor _whole(Tensor tensor):
     """A view of all of tensor."""
-    cdef Tensor made = Tensor.__new__(Tensor)
+    cdef Tensor made = blank()
     cdef View view = View.__new__(View)
     view.base = root_of(tensor)
     view.shape, view.strides, view.offset = shape_of(tensor), _strides(tensor), _offset(tensor)

@@ -13,7 +13,7 @@ from charl.engine cimport realize as engine
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.tensor cimport export, views
-from charl.tensor.handle cimport Tensor
+from charl.tensor.handle cimport Tensor, blank
 from charl.tensor.operands cimport POSITIVE
 from charl.tensor.views cimport View
 
@@ -22,7 +22,7 @@ from charl.tensor.operands import elsewhere
 
 cdef Tensor wrapped(Node node):
     """A new root on node; computes it, or flushes, where pending work must be bounded."""
-    cdef Tensor tensor = Tensor.__new__(Tensor)
+    cdef Tensor tensor = blank()
     tensor.node = node
     graph.acquire(node)
     if node.depth > engine.PENDING_LIMIT or graph.PRESSURE:
