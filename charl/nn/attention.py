@@ -39,11 +39,6 @@ def scaled_dot_product_attention(
     >>> ch.nn.scaled_dot_product_attention(q, q, ch.asarray([[3.0]]))
     Tensor([[3.]])
     """
-    given = query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa
-    return _attention(*given) if dropout_p else _recorded_attention(*given)
-
-
-def _attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa):
     name = "scaled_dot_product_attention"
     q, k, v = (
         floating(x, name, what) for x, what in ((query, "query"), (key, "key"), (value, "value"))
@@ -64,9 +59,7 @@ def _attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable
     factor = 1 / math.sqrt(max(q.shape[-1], 1)) if scale is None else scale
     if attn_mask is not None:
         attn_mask = ch.asarray(attn_mask)
-    if dropout_p > 0.0 or (
-        is_causal and _parts(q) > 1
-    ):  # draws numbers, or writes its result in parts
+    if dropout_p > 0.0:  # draws numbers
         return _attention(q, k, v, attn_mask, is_causal, factor, dropout_p)
     return _remembered(q, k, v, attn_mask, is_causal, factor, 0.0)
 
@@ -104,9 +97,6 @@ def _in_blocks(q, k, v, mask, factor, dropout_p):
         mask = _cut(mask, blocks if mask.shape[-2] > 1 else 1)
     y = ch.moveaxis(_attended(q, k, v, mask, factor, dropout_p), -4, -3)
     return ch.reshape(y, (*y.shape[:-3], y.shape[-3] * y.shape[-2], y.shape[-1]))
-
-
-_recorded_attention = ch._recorded(_attention)  # dropout draws numbers: each call has its own
 
 
 def _attended(q, k, v, mask, factor, dropout_p):
