@@ -7,7 +7,6 @@ import math
 
 import charl as ch
 from charl.nn.arguments import floating
-from charl.tensor import recorded
 
 BLOCK = 1 << 16  # so many scores stay in a core's cache
 LEAST_ROWS = 32  # of a block: fewer make poor products
@@ -79,7 +78,7 @@ def _attention(q, k, v, mask, is_causal, factor, dropout_p):
     return out[0] if parts == 1 else ch.concat(out, axis=-2)
 
 
-_remembered = recorded(_attention)
+_remembered = ch._recorded(_attention)
 
 
 def _parts(q):
