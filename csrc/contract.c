@@ -1,5 +1,5 @@
 /* contract.c: blocks of a matrix product. A sum runs over KC products by fma from 0; block sums
-   are added in order. */
+   are added in order. Sums of integers wrap. */
 #include <math.h>
 #include <string.h>
 
@@ -26,15 +26,28 @@ static int in_one_stretch(const int64_t *offsets, int64_t count) {
     return 1;
 }
 
+#define S float
 #define T float
 #define FMA fmaf
 #define NAME(part) charl_f32_##part
 #include "contract_body.h"
+#undef S
 #undef T
 #undef FMA
 #undef NAME
 
+#define S double
 #define T double
 #define FMA fma
 #define NAME(part) charl_f64_##part
+#include "contract_body.h"
+#undef S
+#undef T
+#undef FMA
+#undef NAME
+
+#define S int8_t
+#define T int32_t
+#define FMA(a, b, sum) ((sum) + (T)(a) * (b))
+#define NAME(part) charl_i8_##part
 #include "contract_body.h"

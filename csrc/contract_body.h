@@ -1,5 +1,5 @@
-/* contract_body.h: a matrix product in type T; contract.c includes it once a type, with NAME and
-   FMA. No include guard. */
+/* contract_body.h: a matrix product of elements of type S summed in type T; contract.c includes it
+   once a pair of types, with NAME and FMA. No include guard. */
 
 /* Puts `depth` rhs rows into panels [depth][PANEL]; the last one is filled up with zeros. Columns
    are read a RUN at a time: each line of memory is then touched once. `along` and `across` are
@@ -7,12 +7,13 @@
 static void NAME(pack)(const charl_contract_t *c, const int64_t *along, const int64_t *across,
                        int64_t depth) {
     T *restrict to = c->pack;
-    const T *rhs = c->rhs;
+    const S *rhs = c->rhs;
     for (int64_t j = 0; j < c->columns; j += PANEL, to += PANEL * depth, across += PANEL) {
         int64_t width = charl_least(PANEL, c->columns - j);
         if (width == PANEL && in_one_stretch(across, PANEL)) {
             for (int64_t p = 0; p < depth; p++)
-                memcpy(to + p * PANEL, rhs + along[p] + across[0], PANEL * sizeof(T));
+                for (int64_t l = 0; l < PANEL; l++)
+                    to[p * PANEL + l] = rhs[along[p] + across[0] + l];
             continue;
         }
         if (width < PANEL) memset(to, 0, PANEL * depth * sizeof(T));
@@ -24,9 +25,9 @@ static void NAME(pack)(const charl_contract_t *c, const int64_t *along, const in
 }
 
 /* `depth` lhs columns as rows of `depth` elements. */
-static const T *NAME(gather)(const charl_contract_t *c, const int64_t *along, int64_t depth) {
-    const T *lhs = c->lhs;
-    T *restrict to = (T *)c->pack + CHARL_KC * CHARL_SIDE;
+static const S *NAME(gather)(const charl_contract_t *c, const int64_t *along, int64_t depth) {
+    const S *lhs = c->lhs;
+    S *restrict to = (S *)((T *)c->pack + CHARL_KC * CHARL_SIDE);
     int64_t rows[CHARL_SIDE];
     offsets(rows, &c->lhs_row, 0, c->rows);
     for (int64_t i = 0; i < c->rows; i++)
@@ -36,7 +37,7 @@ static const T *NAME(gather)(const charl_contract_t *c, const int64_t *along, in
 
 /* ROWS rows of lhs, `row` apart, times one panel; `more` adds to the sums of earlier blocks.
    gcc keeps acc in registers: 75 GFLOP/s in f32 where the peak of a core is 100. */
-CHARL_CLONES static void NAME(rows)(T *restrict sums, const T *restrict lhs, int64_t row,
+CHARL_CLONES static void NAME(rows)(T *restrict sums, const S *restrict lhs, int64_t row,
                                     const T *restrict panel, int64_t depth, int more) {
     T acc[ROWS][PANEL];
     for (int r = 0; r < ROWS; r++)
@@ -50,7 +51,7 @@ CHARL_CLONES static void NAME(rows)(T *restrict sums, const T *restrict lhs, int
         for (int l = 0; l < PANEL; l++) sums[l] = more ? sums[l] + acc[r][l] : acc[r][l];
 }
 
-CHARL_CLONES static void NAME(row)(T *restrict sums, const T *restrict lhs, const T *restrict panel,
+CHARL_CLONES static void NAME(row)(T *restrict sums, const S *restrict lhs, const T *restrict panel,
                                    int64_t depth, int more) {
     T acc[PANEL];
     for (int l = 0; l < PANEL; l++) acc[l] = 0;
@@ -69,7 +70,7 @@ void NAME(contract)(const charl_contract_t *c) {
     for (int64_t p = 0; p < c->depth; p += CHARL_KC) {
         int64_t depth = c->depth - p < CHARL_KC ? c->depth - p : CHARL_KC;
         int64_t row = near ? c->lhs_row.stride : depth;
-        const T *lhs = (const T *)c->lhs + p;
+        const S *lhs = (const S *)c->lhs + p;
         if (!near) {
             offsets(along, &c->lhs_depth, p, depth);
             lhs = NAME(gather)(c, along, depth);

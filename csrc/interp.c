@@ -214,7 +214,7 @@ static int32_t run_block(charl_run_t *run, int64_t i, int64_t rows, int64_t j, i
     char *fixed = run->registers - program->fixed_bytes;
     charl_place_t *lhs = run->places + program->lhs, *rhs = run->places + program->rhs;
     place_all(run, i, j);
-    int64_t size = lhs->size;
+    int64_t size = lhs->size, wide = size == 1 ? (int64_t)sizeof(int32_t) : size;
     charl_contract_t c = {
         .lhs = (const void *)(intptr_t)(lhs->base - j * lhs->sc * size), /* its columns are k, */
         .rhs = (const void *)(intptr_t)(rhs->base - i * rhs->sr * size), /* and these its rows */
@@ -226,9 +226,12 @@ static int32_t run_block(charl_run_t *run, int64_t i, int64_t rows, int64_t j, i
         .columns = columns,
         .depth = charl_number(run, program->depth),
         .pack = fixed,
-        .sums = fixed + 2 * CHARL_KC * CHARL_SIDE * size,
+        .sums = fixed + 2 * CHARL_KC * CHARL_SIDE * wide,
     };
-    (size == sizeof(float) ? charl_f32_contract : charl_f64_contract)(&c);
+    if (size == 1)
+        charl_i8_contract(&c);
+    else
+        (size == sizeof(float) ? charl_f32_contract : charl_f64_contract)(&c);
     charl_place_t *sums = run->places + program->sums;
     sums->base = (int64_t)(intptr_t)c.sums;
     sums->sr = CHARL_SIDE;

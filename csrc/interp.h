@@ -152,12 +152,13 @@ typedef struct charl_contract_t {
     const void *lhs, *rhs;
     charl_walk_t lhs_row, lhs_depth, rhs_depth, rhs_column;
     int64_t rows, columns, depth; /* rows and columns are at most CHARL_SIDE */
-    void *pack, *sums;            /* 2 * KC * SIDE and SIDE * SIDE elements */
+    void *pack, *sums;            /* 2 * KC * SIDE and SIDE * SIDE elements of the sums' size */
 } charl_contract_t;
 
 enum { CHARL_SIDE = 256 };
 void charl_f32_contract(const charl_contract_t *c);
 void charl_f64_contract(const charl_contract_t *c);
+void charl_i8_contract(const charl_contract_t *c); /* int8 operands, int32 sums */
 
 /* Runs units [begin, end) of launch->code. */
 int32_t charl_interp_run(charl_launch_t *launch, int64_t begin, int64_t end);

@@ -124,8 +124,9 @@ static const char *check_contract(const charl_program_t *p, const int32_t *acces
     const charl_access_t *lhs = (const charl_access_t *)(access + width * p->lhs);
     const charl_access_t *rhs = (const charl_access_t *)(access + width * p->rhs);
     const charl_access_t *sums = (const charl_access_t *)(access + width * p->sums);
-    int32_t size = lhs->size, need = (2 * CHARL_KC + CHARL_SIDE) * CHARL_SIDE * size;
-    if (size < 4 || rhs->size != size || sums->size != size || lhs->arg < 0 || rhs->arg < 0 ||
+    int32_t size = lhs->size, wide = size == 1 ? 4 : size;
+    int32_t need = (2 * CHARL_KC + CHARL_SIDE) * CHARL_SIDE * wide;
+    if (wide < 4 || rhs->size != size || sums->size != wide || lhs->arg < 0 || rhs->arg < 0 ||
         p->fixed_bytes < need)
         return "the contraction's operands";
     if (!holds(p, p->at_digits, CHARL_WALKS, sizeof(charl_digits_t))) return "a section's bounds";

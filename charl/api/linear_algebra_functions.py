@@ -62,6 +62,11 @@ def matmul(x1, x2, /, *, dtype=None):
         out = plain_product(x1, x2)
         if out is not None:
             return out
+    return _matmul(x1, x2, dtype)
+
+
+@recorded
+def _matmul(x1, x2, dtype):
     left, right = b.common("matmul", x1, x2)
     if dtype is not None:
         left, right = _cast(left, right, dtype)

@@ -155,8 +155,8 @@ class Body(Frame):
             value = self.ops.load(at.code, dtype, pointer, at.width, None)
             return at.code.shuffle(full, value, "poison", range(last, -1, -1))
         offsets = self.lanes(at, lane)
-        if isinstance(lane, P) and mask is None:
-            return self.ops.apart(at.code, dtype, pointer, self.int(lane), offsets, at.width)
+        if isinstance(lane, P):
+            return self.ops.apart(at.code, dtype, pointer, self.int(lane), offsets, at.width, mask)
         return self.ops.gather(at.code, dtype, pointer, offsets, at.width, mask)
 
     def _load_where(self, at, instr, pointer, trip, lane):

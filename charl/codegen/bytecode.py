@@ -379,10 +379,11 @@ class Encoder:
         kernel = self.kernel
         if self.contract:
             size = BY_SHORT[kernel.dtype].itemsize
+            each = BY_SHORT[kernel.operands].itemsize
             *outer, i, _, k = kernel.lhs.strides
-            lhs = self.access(kernel.lhs.arg, size, kernel.lhs.offset, (*outer, i, k), "lhs")
+            lhs = self.access(kernel.lhs.arg, each, kernel.lhs.offset, (*outer, i, k), "lhs")
             *outer, _, j, k = kernel.rhs.strides
-            rhs = self.access(kernel.rhs.arg, size, kernel.rhs.offset, (*outer, k, j), "rhs")
+            rhs = self.access(kernel.rhs.arg, each, kernel.rhs.offset, (*outer, k, j), "rhs")
             extents = (self.int(axis.extent) for axis in (kernel.i, kernel.j, kernel.k))
             return Program(
                 CONTRACT,

@@ -46,6 +46,7 @@ from charl.schedule.kernel import (
     TILE_J,
     Access,
     Contract,
+    Int,
     Kernel,
     Stage,
 )
@@ -73,13 +74,10 @@ class Run(NamedTuple):
     home: str | None  # of the sums at row 0, column j0
 
 
-def emit(contract: Contract, host: Host, tier: str) -> str:
-    """The module's text, for both tiers: code made without optimising is a tenth as fast."""
-    return Gemm(contract, host).text()
-
-
 class Gemm(Body):
-    """Writes one Contract. As a Body it is the epilogue: a kernel of rows (outer, i) along j."""
+    """Writes one Contract of floats. As a Body it is the epilogue: a kernel of rows (outer, i) along j."""
+
+    in_place = True  # whether micro-kernels can read operands where they lie
 
     def __init__(self, contract: Contract, host: Host):
         rows = (*contract.outer, contract.i)
@@ -105,10 +103,7 @@ class Gemm(Body):
             for vectors in (nv, 1):
                 self.functions.edge(rows, vectors)
         for side, width, across, along in (("lhs", mr, li, lk), ("rhs", self.tile.nr, rj, rk)):
-            if side in self.walked:
-                Tables(self.functions).pack(f"@pack_{side}_at", width)
-            else:
-                self.functions.pack(f"@pack_{side}", width, across, along)
+            self.packs(side, width, across, along)
         code = Code(self.module, "start")
         code.when(code.op("icmp slt i64 %begin, %end"), self._runs)
         code.do("ret i32 0")
@@ -126,6 +121,21 @@ class Gemm(Body):
         return self.once(("scratch", name), place)
 
     # -- packing
+
+    def packs(self, side: str, width: int, across: Int, along: Int) -> None:
+        """Writes the function that packs an operand."""
+        if side in self.walked:
+            Tables(self.functions).pack(f"@pack_{side}_at", width)
+        else:
+            self.functions.pack(f"@pack_{side}", width, across, along)
+
+    def steps(self, code: Code, depth: str) -> str:
+        """Rows of a packed panel of so many k."""
+        return depth
+
+    def reach(self, code: Code, base: str, index: str) -> str:
+        """The address of an operand's element."""
+        return self.at(code, base, index)
 
     def _offsets(self, side: str, axis: str) -> str:
         """Where the offsets of an operand along an axis are kept."""
@@ -200,26 +210,27 @@ class Gemm(Body):
     def _place(self, code: Code, access: Access, outer: list[str]) -> str:
         """The address of an access at i = j = k = 0."""
         index = self.affine(code, access.offset, access.strides, outer)
-        return self.at(code, self.buffer(access.arg), index)
+        at = self.at if access is self.home else self.reach
+        return at(code, self.buffer(access.arg), index)
 
     def _run(self, code: Code, outer: list[str], i0: str, i1: str, j0: str, j1: str) -> None:
         contract = self.contract
         columns, unpacked = sub(code, j1, j0), "0"
         direct = "false"
-        if "lhs" not in self.walked:
+        if self.in_place and "lhs" not in self.walked:
             direct = code.op(f"icmp sle i64 {columns}, {DIRECT_PANELS * self.tile.nr}")
             li = self.int(contract.lhs.strides[-3])
             apart = code.op(f"and i64 {li}, {WAY // self.functions.size - 1}")
             direct = code.op(f"and i1 {direct}, {code.op(f'icmp ne i64 {apart}, 0')}")
         rj = self.int(contract.rhs.strides[-2])
-        if rj == "1":
+        if self.in_place and rj == "1":
             few = code.op(f"icmp slt i64 {sub(code, i1, i0)}, {DIRECT_ROWS}")
             there = columns
             if not self.native:  # an edge reads whole vectors
                 there = code.op(f"and i64 {columns}, {-self.tile.nr}")
             unpacked = code.op(f"select i1 {few}, i64 {there}, i64 0")
         lhs, rhs = (self._place(code, access, outer) for access in (contract.lhs, contract.rhs))
-        rhs = self.at(code, rhs, mul(code, j0, rj))
+        rhs = self.reach(code, rhs, mul(code, j0, rj))
         home = self.at(code, self._place(code, self.home, outer), j0) if self.home else None
         if "rhs" in self.walked:
             self._fill(code, "rhs", "j", j0, columns)
@@ -241,8 +252,9 @@ class Gemm(Body):
 
         def block(code: Code, p: str) -> None:
             depth = least(code, sub(code, extent, p), str(KC))
-            rhs = self.at(code, this.rhs, mul(code, p, rk))
-            source = self.at(code, rhs, mul(code, this.unpacked, rj))
+            steps = self.steps(code, depth)
+            rhs = self.reach(code, this.rhs, mul(code, p, rk))
+            source = self.reach(code, rhs, mul(code, this.unpacked, rj))
             packed = self.at(code, self.scratch("rhs"), mul(code, this.unpacked, depth))
             count = sub(code, this.columns, this.unpacked)
             for side in sorted(self.walked):
@@ -253,7 +265,7 @@ class Gemm(Body):
             last = code.op(f"icmp eq i64 {add(code, p, depth)}, {extent}")
 
             def rows(code: Code, i: str) -> None:
-                lhs = self.at(code, this.lhs, add(code, mul(code, i, li), mul(code, p, lk)))
+                lhs = self.reach(code, this.lhs, add(code, mul(code, i, li), mul(code, p, lk)))
                 count = least(code, sub(code, i1, i), str(self.step))
                 room = self.scratch("lhs")
                 if "lhs" in self.walked:
@@ -266,7 +278,7 @@ class Gemm(Body):
                     for here, packed, kind in places
                 ]
                 sums = self._sums(code, this, i)
-                self._panels(code, this, left, rhs, sums, count, depth, more)
+                self._panels(code, this, left, rhs, sums, count, steps, more)
                 if not self._is_plain():
                     code.when(last, lambda c: self._epilogue(c, this, sums, i, count))
 

@@ -72,27 +72,39 @@ class Memory(Arithmetic):
         return self._gather_lanes(code, dtype, pointer, offsets, width, mask)
 
     def apart(
-        self, code: Code, dtype: str, pointer: str, stride: str, offsets: str, width: int
+        self,
+        code: Code,
+        dtype: str,
+        pointer: str,
+        stride: str,
+        offsets: str,
+        width: int,
+        mask: str | None,
     ) -> str:
         """Elements `stride` apart (an i64). Where that is one of NEAR, whole vectors are read and
-        shuffled: a gather takes three times as long.
+        shuffled: a gather takes three times as long. So does one of masked lanes, where masks are
+        registers.
         """
+        if mask is not None and (self.quick or not self.host.has("avx512bw")):
+            return self.gather(code, dtype, pointer, offsets, width, mask)
         full = vector(MEMORY[dtype], width)
         done, ways = code.module.name("read"), []
         for near in NEAR:
             then, other = code.module.name("near"), code.module.name("far")
             code.branch(code.op(f"icmp eq i64 {stride}, {near}"), then, other)
             code.begin(then)
-            ways.append((self._near(code, dtype, pointer, near, width), code.label))
+            ways.append((self._near(code, dtype, pointer, near, width, mask), code.label))
             code.do(f"br label %{done}")
             code.begin(other)
-        ways.append((self._gathered(code, dtype, pointer, offsets, width, None), code.label))
+        ways.append((self._gathered(code, dtype, pointer, offsets, width, mask), code.label))
         code.do(f"br label %{done}")
         code.begin(done)
         value = code.op(f"phi {full} " + ", ".join(f"[{v}, %{label}]" for v, label in ways))
         return self._from_memory(code, dtype, value, width)
 
-    def _near(self, code: Code, dtype: str, pointer: str, stride: int, width: int) -> str:
+    def _near(
+        self, code: Code, dtype: str, pointer: str, stride: int, width: int, mask: str | None
+    ) -> str:
         """Elements 2, 3, ... apart, as many as a register has at a time. A group's last vector ends
         with the last element wanted: what lies behind it may be nobody's.
         """
@@ -106,7 +118,8 @@ class Memory(Arithmetic):
             last = stride * (lanes - 1) + 1 - lanes
             for start in sorted({min(k * lanes, last) for k in range(stride)}):
                 at = self.shift(code, dtype, pointer, str(first + start))
-                value = code.op(f"load {part}, ptr {at}, align {size}")
+                some = mask and self._spread_mask(code, mask, stride, first + start, width, lanes)
+                value = self.load_raw(code, dtype, at, lanes, some)
                 inside = {n: n * stride - start for n in range(lanes) if n not in place}
                 inside = {n: lanes + at for n, at in inside.items() if at < lanes}
                 order = {**dict.fromkeys(range(lanes), 0), **place, **inside}
@@ -114,6 +127,12 @@ class Memory(Arithmetic):
                 place = {n: n for n in (*place, *inside)}
             groups.append(made)
         return code.joined(element, lanes, groups)
+
+    def _spread_mask(self, code, mask: str, stride: int, start: int, width: int, lanes: int) -> str:
+        """The mask of `lanes` neighbours from `start` on, where lane n of `mask` is n * stride."""
+        places = range(start, start + lanes)
+        order = [place // stride if place % stride == 0 else width for place in places]
+        return code.shuffle(vector("i1", width), mask, "zeroinitializer", order)
 
     def shift(self, code: Code, dtype: str, pointer: str, elements: str) -> str:
         """The address so many elements on."""

@@ -132,6 +132,19 @@ class Functions:
 
     # -- sums
 
+    def begin(self, code: Code, vectors: int) -> tuple[list[str], int]:
+        """What the sums of a row start from, and how many rows of b hold that instead of columns."""
+        return ["zeroinitializer"] * vectors, 0
+
+    def multiplied(self, code: Code, factor: str, column: str, before: str) -> str:
+        """The sums `before` and the products of two vectors."""
+        full = vector(self.type, self.tile.lanes)
+        name = f"llvm.fma.{suffix(self.type, self.tile.lanes)}"
+        return code.call(name, full, (full, factor), (full, column), (full, before))
+
+    def added(self, code: Code, a: str, b: str) -> str:
+        return code.op(f"fadd {vector(self.type, self.tile.lanes)} {a}, {b}")
+
     def micro(self) -> None:
         rows, nv, lanes = self.tile
         code, body = Code(self.module, "entry"), Code(self.module, "loop")
@@ -152,8 +165,7 @@ class Functions:
                 for v, total in enumerate(row):
                     at = self.at(code, c, str(v * lanes))
                     if label == "add":
-                        full = vector(self.type, lanes)
-                        total = code.op(f"fadd {full} {self.load(code, at, lanes)}, {total}")
+                        total = self.added(code, self.load(code, at, lanes), total)
                     self.store(code, total, at, lanes)
             if label == "add":
                 code.do("ret void")
@@ -192,7 +204,7 @@ class Functions:
                     at = self.at(code, c, str(v * lanes))
                     if label == "add":
                         old = self.ops.load(code, self.dtype, at, lanes, mask)
-                        total = code.op(f"fadd {vector(self.type, lanes)} {old}, {total}")
+                        total = self.added(code, old, total)
                     self.ops.store(code, self.dtype, total, at, lanes, mask)
             code.do("br label %end")
         code.begin("end")
@@ -234,25 +246,31 @@ class Functions:
         `step` is the phi that leads to a: name, kind, start, and how far it moves.
         """
         lanes = self.tile.lanes
-        full, fma = vector(self.type, lanes), f"llvm.fma.{suffix(self.type, lanes)}"
+        full = vector(self.type, lanes)
         sums = [[self.module.name("%sum") for _ in b] for _ in a]
         totals = []
         for place, row in zip(a, sums):
             factor = repeat(body, self.type, self.load(body, self.at(body, *place), 1), lanes)
             totals.append([
-                body.call(fma, full, (full, factor), (full, column), (full, before))
+                self.multiplied(body, factor, column, before)
                 for column, before in zip(b, row)
             ])  # fmt: skip
         p = body.op("add i64 %p, 1")
         name, kind, start, stride = step
+        begin, skipped = self.begin(code, len(b))
+        if skipped and kind == "ptr":
+            start = self.at(code, start, stride)
+        elif skipped:
+            start = stride
         moved = self.at(body, name, stride) if kind == "ptr" else add(body, name, stride)
+        after = self.at(body, "%row.b", "%ldb")
         carried = [
-            ("%p", "i64", "0", p),
+            ("%p", "i64", str(skipped), p),
             (name, kind, start, moved),
-            ("%row.b", "ptr", "%b", self.at(body, "%row.b", "%ldb")),
+            ("%row.b", "ptr", self.at(code, "%b", mul(code, "%ldb", str(skipped))), after),
         ]
         for befores, afters in zip(sums, totals):
-            carried += [(x, full, "zeroinitializer", y) for x, y in zip(befores, afters)]
+            carried += [(x, full, zero, y) for x, zero, y in zip(befores, begin, afters)]
         code.do("br label %loop")
         code.lines.append("loop:")
         for name, kind, start, following in carried:

@@ -22,7 +22,7 @@ cdef class Template:
 
 def template(Node result not None, tuple inputs not None):
     """The Template of result as a function of inputs, leaves without value; None where it is none of them alone:
-    where it writes, checks an index or reads other arrays.
+    where it writes into one, checks an index or reads other arrays.
     """
     global _count
     cdef Template made
@@ -32,7 +32,9 @@ def template(Node result not None, tuple inputs not None):
     for node in printer.walk([result]):
         if any([node is given for given in inputs]):
             continue
-        if node.value is not None or node.op in (graph.LEAF, graph.UPDATE, graph.WRAP_INDEX):
+        if node.value is not None or node.op in (graph.LEAF, graph.WRAP_INDEX):
+            return None
+        if node.op == graph.UPDATE and any([node.src[0] is given for given in inputs]):
             return None
         order.append(node)
         if node.op in (graph.SUM, graph.PROD, graph.MAX, graph.MIN, graph.ANY, graph.ALL):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import operator
 
 import charl as ch
 
-_INT = {int}
 FLOATS = frozenset((ch.float16, ch.bfloat16, ch.float32, ch.float64))
 
 
@@ -34,20 +32,3 @@ def each(value, count: int, function: str, name: str, least: int = 1) -> tuple[i
         what = f"{count} ints of at least {least}" if count > 1 else f"an int of at least {least}"
         raise ValueError(f"{function}: {name} must be {what}, got {value!r}")
     return numbers
-
-
-def remembered(function, *args):
-    """function(*args), which takes shapes and numbers; what it gave for plain ones is kept, as finding it takes longer
-    than the rest of a small operation.
-    """
-    if all(type(a) is not tuple or _INT.issuperset(map(type, a)) for a in args):
-        try:
-            return _kept(function, *args)
-        except TypeError:  # what cannot be hashed; and function tells what else is wrong
-            pass
-    return function(*args)
-
-
-@functools.lru_cache(4096, typed=True)
-def _kept(function, *args):
-    return function(*args)

@@ -7,7 +7,6 @@ import math
 
 import charl as ch
 from charl.nn.arguments import floating
-from charl.tensor import recorded
 
 BLOCK = 1 << 16  # so many scores stay in a core's cache
 LEAST_ROWS = 32  # of a block: fewer make poor products
@@ -59,9 +58,7 @@ def scaled_dot_product_attention(
     factor = 1 / math.sqrt(max(q.shape[-1], 1)) if scale is None else scale
     if attn_mask is not None:
         attn_mask = ch.asarray(attn_mask)
-    if dropout_p > 0.0 or (
-        is_causal and _parts(q) > 1
-    ):  # draws numbers, or writes its result in parts
+    if dropout_p > 0.0:  # draws numbers
         return _attention(q, k, v, attn_mask, is_causal, factor, dropout_p)
     return _remembered(q, k, v, attn_mask, is_causal, factor, 0.0)
 
@@ -81,7 +78,7 @@ def _attention(q, k, v, mask, is_causal, factor, dropout_p):
     return out[0] if parts == 1 else ch.concat(out, axis=-2)
 
 
-_remembered = recorded(_attention)
+_remembered = ch._recorded(_attention)
 
 
 def _parts(q):

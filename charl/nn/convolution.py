@@ -12,13 +12,14 @@ import math
 from typing import NamedTuple
 
 import charl as ch
-from charl.nn.arguments import each, floating, remembered
+from charl.nn.arguments import each, floating
 from charl.nn.windows import padded, windows
 
 HALVES = (ch.float16, ch.bfloat16)
 FORMATS = {1: ("NCL", "NLC"), 2: ("NCHW", "NHWC")}
 
 
+@ch._recorded
 def conv1d(
     input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCL"
 ):
@@ -34,6 +35,7 @@ def conv1d(
     return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups, data_format)
 
 
+@ch._recorded
 def conv2d(
     input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCHW"
 ):
@@ -68,7 +70,7 @@ def _conv(name, ndim, input, weight, bias, stride, padding, dilation, groups, da
         kinds = ", ".join(str(t.dtype) for t in (x, w, b) if t is not None)
         raise TypeError(f"{name}: input, weight and bias must have one dtype, got {kinds}")
     shapes = x.shape, w.shape, None if b is None else b.shape
-    walk = remembered(_geometry, name, ndim, *shapes, stride, padding, dilation, groups)
+    walk = _geometry(name, ndim, *shapes, stride, padding, dilation, groups)
     y = _product(padded(x, walk.before, walk.after), w, walk)
     if b is not None:
         y = y + b.reshape((-1, *(1,) * ndim))

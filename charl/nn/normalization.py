@@ -50,6 +50,12 @@ def batch_norm(
     Tensor([[-1.],
             [ 1.]])
     """
+    if training:
+        return _batch_norm(input, running_mean, running_var, weight, bias, True, momentum, eps)
+    return _inference(input, running_mean, running_var, weight, bias, False, momentum, eps)
+
+
+def _batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps):
     x = floating(input, "batch_norm")
     if x.ndim < 2:
         raise ValueError(f"batch_norm: input must have at least 2 axes, got {x.shape}")
@@ -75,6 +81,9 @@ def batch_norm(
         scale = 1 / ch.sqrt(running_var + eps)
         y = (x - ch.reshape(running_mean, spread)) * ch.reshape(scale, spread)
     return _affine("batch_norm", y, weight, bias, channels, spread)
+
+
+_inference = ch._recorded(_batch_norm)  # training writes
 
 
 def _normal(x, axes, eps):

@@ -6,7 +6,7 @@ import functools
 import math
 
 import charl as ch
-from charl.nn.arguments import each, floating, remembered
+from charl.nn.arguments import each, floating
 from charl.nn.windows import padded, windows
 
 
@@ -29,21 +29,41 @@ def max_pool2d(
     >>> ch.nn.max_pool2d(ch.reshape(ch.arange(4.0), (1, 2, 2)), 2)
     Tensor([[[3.]]])
     """
-    x, single = _batch(input, "max_pool2d")
     sizes = kernel_size, stride, padding, dilation, ceil_mode
-    kernel, stride, padding, dilation, out, after = remembered(_walk, "max_pool2d", x.shape, *sizes)
-    parts = windows(padded(x, padding, after, -math.inf), kernel, stride, dilation, out)
-    y = functools.reduce(ch.maximum, parts)
-    if not return_indices:
-        return y[0].copy() if single else y
+    y = _largest(input, *sizes)
+    return (y, _positions(input, *sizes)) if return_indices else y
+
+
+@ch._recorded
+def _largest(input, *sizes):
+    """The first result of max_pool2d."""
+    x, single = _batch(input, "max_pool2d")
+    y = functools.reduce(ch.maximum, _parts(x, _walk("max_pool2d", x.shape, *sizes)))
+    return y[0].copy() if single else y
+
+
+@ch._recorded
+def _positions(input, *sizes):
+    """The second."""
+    x, single = _batch(input, "max_pool2d")
+    walk = _walk("max_pool2d", x.shape, *sizes)
+    kernel, stride, padding, dilation, out, _ = walk
+    parts = _parts(x, walk)
     at = ch.argmax(ch.stack(parts, axis=-1), axis=-1)
     rows, columns = (ch.arange(n, device=x.device) * s - p for n, s, p in zip(out, stride, padding))
     row = ch.expand_dims(rows, axis=1) + at // kernel[1] * dilation[0]
     column = columns + at % kernel[1] * dilation[1]
     index = row * x.shape[3] + column
-    return (y[0], index[0]) if single else (y, index)
+    return index[0] if single else index
 
 
+def _parts(x, walk):
+    """What each place of the kernel meets."""
+    kernel, stride, padding, dilation, out, after = walk
+    return windows(padded(x, padding, after, -math.inf), kernel, stride, dilation, out)
+
+
+@ch._recorded
 def avg_pool2d(
     input,
     kernel_size,
@@ -64,21 +84,18 @@ def avg_pool2d(
     """
     x, single = _batch(input, "avg_pool2d")
     sizes = kernel_size, stride, padding, 1, ceil_mode
-    kernel, stride, padding, one, out, after = remembered(_walk, "avg_pool2d", x.shape, *sizes)
+    kernel, stride, padding, one, out, after = _walk("avg_pool2d", x.shape, *sizes)
     total = functools.reduce(ch.add, windows(padded(x, padding, after), kernel, stride, one, out))
     if divisor_override is not None:
         if divisor_override == 0:
             raise ValueError("avg_pool2d: divisor_override must not be 0")
         y = total / divisor_override
     else:
-        spread = out, kernel, stride, padding, count_include_pad
-        high, wide = remembered(_counts, x.shape[2:], *spread)
-        if len(set(high)) == len(set(wide)) == 1:
-            y = total / (high[0] * wide[0])
-        else:
-            counts = (ch.asarray(c, dtype=x.dtype, device=x.device) for c in (high, wide))
-            rows, columns = counts
-            y = total / (ch.expand_dims(rows, axis=1) * columns)
+        axes = zip(x.shape[2:], out, kernel, stride, padding)
+        rows, columns = (_counts(x, *axis, count_include_pad) for axis in axes)
+        if not isinstance(rows, int):
+            rows = ch.expand_dims(rows, axis=1)
+        y = total / (rows * columns)
     return y[0].copy() if single else y
 
 
@@ -125,14 +142,15 @@ def _after(shape, kernel, stride, padding, dilation, out):
     )
 
 
-def _counts(shape, out, kernel, stride, padding, with_padding):
-    """Elements that divide the sum of each window, along both axes."""
-    both = []
-    for n, m, size, pace, before in zip(shape, out, kernel, stride, padding):
-        counts = []
-        for k in range(m):
-            start = k * pace - before
-            stop = min(start + size, n + before)
-            counts.append(stop - start if with_padding else min(stop, n) - max(start, 0))
-        both.append(counts)
-    return both
+def _counts(x, n, windows, size, pace, before, with_padding):
+    """Elements that divide the sum of each window along an axis of n: an int where they are equal,
+    else an array in x's dtype.
+    """
+    first, last = -before, (windows - 1) * pace + size - before
+    if last <= n + before if with_padding else (first == 0 and last <= n):
+        return size
+    start = ch.arange(windows, device=x.device) * pace - before
+    stop = ch.minimum(start + size, n + before)
+    if not with_padding:
+        start, stop = ch.maximum(start, 0), ch.minimum(stop, n)
+    return ch.astype(stop - start, x.dtype)

@@ -159,8 +159,8 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Contract:
-    """out[outer, i, j] = epilogue(sum over k of lhs * rhs). dtype is f32 or f64; the sum's order is
-    KC's.
+    """out[outer, i, j] = epilogue(sum over k of lhs * rhs). dtype, of the sum, is f32 or f64, and the
+    sum's order is KC's; or i32, for operands of i8.
     """
 
     args: tuple[Arg, ...]
@@ -175,6 +175,11 @@ class Contract:
     digits: tuple[
         Digits, ...
     ] = ()  # windows of an image, say: columns (y, x), and k (channel, y, x)
+
+    @property
+    def operands(self) -> str:
+        """The dtype of lhs and rhs."""
+        return self.args[self.lhs.arg].dtype
 
     def walked(self, side: str, axis: str) -> tuple[tuple[Int, Int], ...]:
         """The digits of an operand's axis, or () where its stride says all."""
@@ -327,6 +332,9 @@ def verify(kernel: Value) -> None:
             )
 
     if contract:
+        both = [kernel.args[side.arg].dtype for side in (kernel.lhs, kernel.rhs)]
+        wanted = "i8" if kernel.dtype == "i32" else kernel.dtype
+        check(both == [wanted] * 2, f"{kernel.dtype} sums of {both}")
         for side, axis, parts in kernel.digits:
             access = kernel.lhs if side == "lhs" else kernel.rhs
             check(axis == "k" or (side, axis) in (("lhs", "i"), ("rhs", "j")), f"{side} {axis}")

@@ -10,7 +10,7 @@ After `prepare` a graph holds only: leaf, const, fill, empty, iota, element-wise
   pack    its source, stored in another order of axes (see Graph.pack)
   rim     (the rim before, if any, whose buffer it shares; base): what an update leaves of its base;
     attrs the places of its slabs, sizes their one shape (see schedule/rims.py)
-  matmul  m, n, k all larger than 1
+  matmul  m, n, k all larger than 1; of one dtype, or of i8 with i32 sums
   gather  attrs axis
   update  (copy of the base, value): writes the value into that copy's buffer
   copy    its source; stored where an update needs a buffer of its own, and not made at all where
@@ -267,6 +267,9 @@ def _reduce(graph: Graph, v: Vertex) -> int:
     shape = graph.shape(v.src[0])
     if any(same(n, 0) for n in shape):
         return _fill(graph, v, IDENTITY[kind])
+    at = _bytes_product(graph, v)
+    if at >= 0:
+        return at
     reduced = [a in v.attrs for a, n in enumerate(shape) if not same(n, 1)]
     at = _squeeze(graph, v.src[0])
     while any(reduced):
@@ -279,6 +282,38 @@ def _reduce(graph: Graph, v: Vertex) -> int:
         at = graph.reduce(kind, (at,), start)
         reduced[start:stop] = []
     return graph.reshape(at, v.shape)
+
+
+def _bytes_product(graph: Graph, v: Vertex) -> int:
+    """The sum over k of (..., m, k, 1) * (..., 1, k, n), int32 made of int8, as a product of these;
+    -1 for any other sum. Integers wrap, so any order of the sum gives its value.
+    """
+    terms = graph[v.src[0]]
+    wanted = graph.host and v.op == "sum" and v.dtype == "i32" and terms.op == "multiply"
+    if not wanted or v.attrs != (len(terms.shape) - 2,):
+        return -1
+    m, k, n = terms.shape[-3:]
+    shapes = [graph.shape(s) for s in terms.src]
+    outer = [len(s) >= 3 and same(s[a], 1) for s, a in zip(shapes, (-1, -3))]
+    if not all(outer) or any(same(e, 1) for e in (m, k, n)):
+        return -1
+    a, b = (_narrow(graph, s) for s in terms.src)
+    if a < 0 or b < 0:
+        return -1
+    a = graph.reshape(a, (*shapes[0][:-3], m, k))
+    b = graph.reshape(b, (*shapes[1][:-3], k, n))
+    return graph.add("matmul", v.dtype, v.shape, (a, b))
+
+
+def _narrow(graph: Graph, at: int) -> int:
+    """A vertex that is cast from i8, as it was before; -1 where it is not."""
+    v = graph[at]
+    if v.op == "cast":
+        return v.src[0] if graph[v.src[0]].dtype == "i8" else -1
+    if v.op not in MOVEMENT:
+        return -1
+    source = _narrow(graph, v.src[0])
+    return source if source < 0 else graph.add(v.op, "i8", v.shape, (source,), v.attrs, v.sizes)
 
 
 def _scan(graph: Graph, v: Vertex) -> int:

@@ -16,9 +16,10 @@ import pytest
 
 pytest.importorskip("llvmlite")
 
-from charl.codegen import gemm
+from charl.codegen import llvm
 from charl.codegen.host import Host
 from charl.codegen.micro import SHAPES, tile_of
+from charl.core.dtypes import BY_SHORT
 from charl.runtime import jit
 from charl.schedule.kernel import (
     KC,
@@ -37,7 +38,10 @@ from charl.schedule.kernel import (
 from tests.codegen.machine import Launch, build
 
 TYPES = {"f32": np.float32, "f64": np.float64}
-SHORT = {"float32": "f32", "float64": "f64", "float16": "f16", "bool": "b1", "int64": "i64"}
+SHORT = {
+    "float32": "f32", "float64": "f64", "float16": "f16", "bool": "b1", "int64": "i64", "int8": "i8",
+    "int32": "i32",
+}  # fmt: skip
 MACHINE = Host(*jit.machine())
 # this machine's vectors and all narrower ones; "plain" has neither masks nor gathers
 HOSTS = {str(b): MACHINE._replace(vector_bytes=b) for b in SHAPES if b <= MACHINE.vector_bytes}
@@ -135,7 +139,7 @@ class Call:
         left = left._replace(strides=(*left.strides[:-2], i, 0, k))
         k, j = right.strides[-2:]
         right = right._replace(strides=(*right.strides[:-2], 0, j, k))
-        self.dtype = SHORT[lhs.dtype.name]
+        self.dtype = {"i8": "i32"}.get(SHORT[lhs.dtype.name], SHORT[lhs.dtype.name])
         acc = Instr("acc", self.dtype)
         body = epilogue(self) if epilogue else (self.store(out, 0),)
         self.contract = Contract(
@@ -168,13 +172,13 @@ class Call:
 
     def build(self, host, opt_level="less"):
         """ "less" compiles fastest."""
-        text = gemm.emit(self.contract, host, "full")
+        text = llvm.emit(self.contract, host, "full")
         return build(text, opt_level)
 
     def __call__(self, kernel, cuts=(), threads=False):
         """Runs all units, cut at `cuts`."""
         ends = [*cuts, self.units]
-        size = np.dtype(TYPES[self.dtype]).itemsize
+        size = BY_SHORT[self.dtype].itemsize
         nbytes = ((KC + PACK_I) * TILE_J + KC * PACK_I + 4096) * size
         pointers = [v.ctypes.data - 3 * v.itemsize for v in self.views]
         buffers = (ctypes.c_void_p * len(pointers))(*pointers)

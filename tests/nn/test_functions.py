@@ -147,7 +147,7 @@ def test_wrong_convolutions_are_refused():
 
 
 def test_what_equals_an_int_is_still_refused():
-    """Geometry is remembered by its numbers, and 1.0 == 1."""
+    """What a call records is kept by its arguments, and 1.0 == 1."""
     x, w = ch.ones((1, 4, 5, 5)), ch.ones((2, 4, 3, 3))
     for same in (1, (1, 1)):
         nn.conv2d(x, w, stride=same)
