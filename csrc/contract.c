@@ -51,3 +51,19 @@ static int in_one_stretch(const int64_t *offsets, int64_t count) {
 #define FMA(a, b, sum) ((sum) + (T)(a) * (b))
 #define NAME(part) charl_i8_##part
 #include "contract_body.h"
+#undef S
+#undef T
+#undef NAME
+
+#define S int32_t
+#define T int32_t
+#define NAME(part) charl_i32_##part
+#include "contract_body.h"
+#undef S
+#undef T
+#undef NAME
+
+#define S int64_t
+#define T int64_t
+#define NAME(part) charl_i64_##part
+#include "contract_body.h"

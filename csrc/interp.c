@@ -64,7 +64,7 @@ static int32_t run_unit(charl_run_t *run, int64_t width) {
 static int64_t units_together(const charl_run_t *run) {
     const charl_program_t *program = run->program;
     if (program->order == CHARL_COLUMN) return program->nslots ? 1 : CHARL_UNIT / CHARL_COLUMNS;
-    if (program->order == CHARL_CONTRACT || !program->nouter || program->block >= 0 ||
+    if (program->order >= CHARL_CONTRACT || !program->nouter || program->block >= 0 ||
         run->inner > CHARL_UNIT / 2)
         return 1;
     return charl_least(CHARL_UNIT / (run->inner ? run->inner : 1),
@@ -228,10 +228,10 @@ static int32_t run_block(charl_run_t *run, int64_t i, int64_t rows, int64_t j, i
         .pack = fixed,
         .sums = fixed + 2 * CHARL_KC * CHARL_SIDE * wide,
     };
-    if (size == 1)
-        charl_i8_contract(&c);
+    if (program->order == CHARL_CONTRACT)
+        (size == 4 ? charl_f32_contract : charl_f64_contract)(&c);
     else
-        (size == sizeof(float) ? charl_f32_contract : charl_f64_contract)(&c);
+        (size == 1 ? charl_i8_contract : size == 4 ? charl_i32_contract : charl_i64_contract)(&c);
     charl_place_t *sums = run->places + program->sums;
     sums->base = (int64_t)(intptr_t)c.sums;
     sums->sr = CHARL_SIDE;
@@ -275,5 +275,5 @@ int32_t charl_interp_run(charl_launch_t *launch, int64_t begin, int64_t end) {
     charl_execute(&run, 0, program->launch_splat, width);
     whole_row(&run, block);
     charl_execute(&run, program->launch_splat, program->launch_end, 1);
-    return (program->order == CHARL_CONTRACT ? run_contract : run_units)(&run, begin, end);
+    return (program->order >= CHARL_CONTRACT ? run_contract : run_units)(&run, begin, end);
 }

@@ -13,7 +13,7 @@
 #define CHARL_PROGRAM_VERSION 1
 
 enum { CHARL_ZERO = -1, CHARL_ONE = -2, CHARL_MINUS = -3 };
-enum { CHARL_ROW, CHARL_COLUMN, CHARL_CONTRACT };
+enum { CHARL_ROW, CHARL_COLUMN, CHARL_CONTRACT, CHARL_INTEGERS };
 /* Instead of a buffer: a plain number; a contraction's tile of sums. */
 enum { CHARL_NUMBER = -1, CHARL_TILE = -2 };
 
@@ -159,6 +159,8 @@ enum { CHARL_SIDE = 256 };
 void charl_f32_contract(const charl_contract_t *c);
 void charl_f64_contract(const charl_contract_t *c);
 void charl_i8_contract(const charl_contract_t *c); /* int8 operands, int32 sums */
+void charl_i32_contract(const charl_contract_t *c);
+void charl_i64_contract(const charl_contract_t *c);
 
 /* Runs units [begin, end) of launch->code. */
 int32_t charl_interp_run(charl_launch_t *launch, int64_t begin, int64_t end);

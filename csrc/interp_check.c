@@ -96,7 +96,7 @@ static const char *check_header(const charl_program_t *p, int64_t nbytes) {
         !holds(p, p->at_outer, p->nouter, 4) ||
         !holds(p, p->at_slots, p->nslots, sizeof(charl_slot_t)))
         return "a section's bounds";
-    if (p->order < CHARL_ROW || p->order > CHARL_CONTRACT || p->block < -1 || p->block >= p->nouter)
+    if (p->order < CHARL_ROW || p->order > CHARL_INTEGERS || p->block < -1 || p->block >= p->nouter)
         return "order or block";
     if (!fits(p, INT, p->inner) || !fits(p, INT, p->columns) || !fits(p, INT, p->depth))
         return "an extent";
@@ -124,7 +124,7 @@ static const char *check_contract(const charl_program_t *p, const int32_t *acces
     const charl_access_t *lhs = (const charl_access_t *)(access + width * p->lhs);
     const charl_access_t *rhs = (const charl_access_t *)(access + width * p->rhs);
     const charl_access_t *sums = (const charl_access_t *)(access + width * p->sums);
-    int32_t size = lhs->size, wide = size == 1 ? 4 : size;
+    int32_t size = lhs->size, wide = size == 1 && p->order == CHARL_INTEGERS ? 4 : size;
     int32_t need = (2 * CHARL_KC + CHARL_SIDE) * CHARL_SIDE * wide;
     if (wide < 4 || rhs->size != size || sums->size != wide || lhs->arg < 0 || rhs->arg < 0 ||
         p->fixed_bytes < need)
@@ -181,6 +181,6 @@ const char *charl_interp_check(const void *program, int64_t nbytes) {
             stage->splat > stage->body || stage->body > stage->epi || stage->epi > stage->end ||
             stage->end > p->ncode)
             return "a stage";
-    if (p->order == CHARL_CONTRACT && (wrong = check_contract(p, access))) return wrong;
+    if (p->order >= CHARL_CONTRACT && (wrong = check_contract(p, access))) return wrong;
     return check_code(p, (const charl_instr_t *)(bytes + p->at_code));
 }

@@ -19,6 +19,7 @@ from charl.codegen.program import (
     ALIAS,
     COLUMN,
     CONTRACT,
+    INTEGERS,
     NUMBER,
     ONE,
     RESET,
@@ -386,7 +387,7 @@ class Encoder:
             rhs = self.access(kernel.rhs.arg, each, kernel.rhs.offset, (*outer, k, j), "rhs")
             extents = (self.int(axis.extent) for axis in (kernel.i, kernel.j, kernel.k))
             return Program(
-                CONTRACT,
+                CONTRACT if BY_SHORT[kernel.dtype].kind == "f" else INTEGERS,
                 **dict(zip(("inner", "columns", "depth"), extents)),
                 tiles=(TILE_I, TILE_J),
                 sides=(lhs, rhs, self.sums(size)),

@@ -65,9 +65,6 @@ class Words(Functions):
         name = f"llvm.x86.{PAIRS[lanes]}"
         return self.added(code, before, code.call(name, full, (halves, a), (halves, b)))
 
-    def added(self, code: Code, a: str, b: str) -> str:
-        return code.op(f"add {vector('i32', self.tile.lanes)} {a}, {b}")
-
     # -- packing
 
     def words(self, name: str, width: int, across: Int, along: Int, walked: bool) -> None:

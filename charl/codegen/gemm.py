@@ -75,7 +75,7 @@ class Run(NamedTuple):
 
 
 class Gemm(Body):
-    """Writes one Contract of floats. As a Body it is the epilogue: a kernel of rows (outer, i) along j."""
+    """Writes one Contract. As a Body it is the epilogue: a kernel of rows (outer, i) along j."""
 
     in_place = True  # whether micro-kernels can read operands where they lie
 

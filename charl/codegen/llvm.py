@@ -24,6 +24,6 @@ def emit(kernel: Value, host: Host, tier: str) -> str:
     """The text of a module that defines @kernel. tier is "quick" (compact) or "full" (fast)."""
     if not isinstance(kernel, Kernel):
         # both tiers: code made without optimising is a tenth as fast
-        return (Bytes if kernel.dtype == "i32" else Gemm)(kernel, host).text()
+        return (Bytes if kernel.operands == "i8" else Gemm)(kernel, host).text()
     order = Columns if kernel.order == "column" else Rows
     return order(kernel, host, tier).text()

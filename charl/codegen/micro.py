@@ -111,6 +111,7 @@ class Functions:
     def __init__(self, module: Module, ops: Memory, dtype: str, tile: Tile):
         self.module, self.ops, self.dtype, self.tile = module, ops, dtype, tile
         self.type, self.size = REGISTER[dtype], BY_SHORT[dtype].itemsize
+        self.real = BY_SHORT[dtype].kind == "f"
 
     def at(self, code: Code, base: str, index: str) -> str:
         if index == "0":
@@ -139,11 +140,14 @@ class Functions:
     def multiplied(self, code: Code, factor: str, column: str, before: str) -> str:
         """The sums `before` and the products of two vectors."""
         full = vector(self.type, self.tile.lanes)
+        if not self.real:
+            return self.added(code, before, code.op(f"mul {full} {factor}, {column}"))
         name = f"llvm.fma.{suffix(self.type, self.tile.lanes)}"
         return code.call(name, full, (full, factor), (full, column), (full, before))
 
     def added(self, code: Code, a: str, b: str) -> str:
-        return code.op(f"fadd {vector(self.type, self.tile.lanes)} {a}, {b}")
+        op = "fadd" if self.real else "add"
+        return code.op(f"{op} {vector(self.type, self.tile.lanes)} {a}, {b}")
 
     def micro(self) -> None:
         rows, nv, lanes = self.tile

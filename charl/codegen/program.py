@@ -11,7 +11,7 @@ from charl.core.dtypes import BY_SHORT
 from charl.ops.cgen import table_hash
 
 MAGIC, VERSION = 0x43524843, 1
-ROW, COLUMN, CONTRACT = range(3)
+ROW, COLUMN, CONTRACT, INTEGERS = range(4)  # the last: a contraction of integers
 ZERO, ONE, MINUS = -1, -2, -3  # an Int that is not a parameter's number
 NUMBER, TILE = -1, -2  # instead of an argument: a plain number, a contraction's tile of sums
 ALIAS, RESET = 1, 2  # flags of a load: may be the buffer's memory; no `out` precedes it

@@ -60,6 +60,7 @@ GROUP = 8
 UNIT = 1024
 COLUMNS = 256
 KC = 256  # contraction: products are summed from 0 in blocks of KC along k, block sums added in order
+PRODUCTS = ("f32", "f64", "i32", "u32", "i64", "u64")  # dtypes of a contraction's sums
 TILE_I = 16
 TILE_J = 256
 PACK_I = 192  # rows of lhs that are packed at once
@@ -159,8 +160,8 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Contract:
-    """out[outer, i, j] = epilogue(sum over k of lhs * rhs). dtype, of the sum, is f32 or f64, and the
-    sum's order is KC's; or i32, for operands of i8.
+    """out[outer, i, j] = epilogue(sum over k of lhs * rhs). dtype, of operands and sum, is f32 or f64,
+    and the sum's order is KC's, or an integer of 32 or 64 bits; operands of i32 sums may be i8.
     """
 
     args: tuple[Arg, ...]
@@ -333,8 +334,8 @@ def verify(kernel: Value) -> None:
 
     if contract:
         both = [kernel.args[side.arg].dtype for side in (kernel.lhs, kernel.rhs)]
-        wanted = "i8" if kernel.dtype == "i32" else kernel.dtype
-        check(both == [wanted] * 2, f"{kernel.dtype} sums of {both}")
+        fits = both == [kernel.dtype] * 2 or (both == ["i8"] * 2 and kernel.dtype == "i32")
+        check(fits and kernel.dtype in PRODUCTS, f"{kernel.dtype} sums of {both}")
         for side, axis, parts in kernel.digits:
             access = kernel.lhs if side == "lhs" else kernel.rhs
             check(axis == "k" or (side, axis) in (("lhs", "i"), ("rhs", "j")), f"{side} {axis}")

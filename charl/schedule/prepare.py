@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from charl.core.dtypes import ALL, BY_SHORT
 from charl.ops.table import OPS
 from charl.schedule import unroll
-from charl.schedule.kernel import COLUMN_BLOCK, COLUMNS, ROW_BLOCK
+from charl.schedule.kernel import COLUMN_BLOCK, COLUMNS, PRODUCTS, ROW_BLOCK
 from charl.schedule.sizes import Number, Trace, ceildiv, product, same
 
 OUT, HANDLE, SEEN, DONATE = 1, 2, 4, 8
@@ -267,7 +267,7 @@ def _reduce(graph: Graph, v: Vertex) -> int:
     shape = graph.shape(v.src[0])
     if any(same(n, 0) for n in shape):
         return _fill(graph, v, IDENTITY[kind])
-    at = _bytes_product(graph, v)
+    at = _integer_product(graph, v)
     if at >= 0:
         return at
     reduced = [a in v.attrs for a, n in enumerate(shape) if not same(n, 1)]
@@ -284,22 +284,22 @@ def _reduce(graph: Graph, v: Vertex) -> int:
     return graph.reshape(at, v.shape)
 
 
-def _bytes_product(graph: Graph, v: Vertex) -> int:
-    """The sum over k of (..., m, k, 1) * (..., 1, k, n), int32 made of int8, as a product of these;
-    -1 for any other sum. Integers wrap, so any order of the sum gives its value.
+def _integer_product(graph: Graph, v: Vertex) -> int:
+    """The sum over k of (..., m, k, 1) * (..., 1, k, n), integers, as a product of matrices; of int8
+    where int32 is made of it. -1 for any other sum. Integers wrap, so any order gives the same.
     """
     terms = graph[v.src[0]]
-    wanted = graph.host and v.op == "sum" and v.dtype == "i32" and terms.op == "multiply"
-    if not wanted or v.attrs != (len(terms.shape) - 2,):
+    wanted = graph.host and v.op == "sum" and v.dtype in PRODUCTS and terms.op == "multiply"
+    if not wanted or BY_SHORT[v.dtype].kind == "f" or v.attrs != (len(terms.shape) - 2,):
         return -1
     m, k, n = terms.shape[-3:]
     shapes = [graph.shape(s) for s in terms.src]
     outer = [len(s) >= 3 and same(s[a], 1) for s, a in zip(shapes, (-1, -3))]
     if not all(outer) or any(same(e, 1) for e in (m, k, n)):
         return -1
-    a, b = (_narrow(graph, s) for s in terms.src)
+    a, b = (_narrow(graph, s) if v.dtype == "i32" else -1 for s in terms.src)
     if a < 0 or b < 0:
-        return -1
+        a, b = terms.src
     a = graph.reshape(a, (*shapes[0][:-3], m, k))
     b = graph.reshape(b, (*shapes[1][:-3], k, n))
     return graph.add("matmul", v.dtype, v.shape, (a, b))

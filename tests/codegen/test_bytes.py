@@ -94,3 +94,36 @@ def test_sums_of_products_of_bytes_by_any_name(backend):
         f = ch.asarray(full)
         found = ch.matmul(f, ch.matrix_transpose(f), dtype=ch.int32).numpy()
         assert (found == np.int32(-(1 << 31))).all()
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "uint64"])
+def test_wider_integers(host, dtype):
+    rng = np.random.default_rng(0)
+    for m, k, n in ((3, 5, 7), (9, 2 * KC + 3, 35), (PACK_I + 5, 12, TILE_J + 3)):
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        a, b = (rng.integers(low, high, shape, dtype, True) for shape in ((m, k), (k, n)))
+        out, around = margins((m, n), dtype)
+        call = Call(put(0, a), put(1, b), out)
+        built = call.build(HOSTS[host])  # its code lives as long
+        call(built[0])
+        assert np.array_equal(out, a @ b)
+        out[...] = 7
+        assert (around == 7).all()
+
+
+@pytest.mark.parametrize("backend", ["llvm", "interp"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "uint32", "int64", "uint64"])
+@pytest.mark.parametrize("sums", ["int32", "int64", "uint64", None])
+def test_products_of_all_integers(backend, dtype, sums):
+    if sums == "uint64" and dtype.startswith("int"):
+        return  # no cast
+    if sums == "int32" and dtype in ("int64", "uint64", "uint32"):
+        return
+    rng = np.random.default_rng(0)
+    info = np.iinfo(dtype)
+    a, b = (rng.integers(info.min, info.max, s, dtype, True) for s in ((20, 300), (300, 40)))
+    wide = sums or dtype
+    with ch.config(backend=backend):
+        found = ch.matmul(ch.asarray(a), ch.asarray(b), dtype=sums and getattr(ch, sums)).numpy()
+    assert found.dtype == wide and np.array_equal(found, a.astype(wide) @ b.astype(wide))

@@ -40,7 +40,7 @@ from tests.codegen.machine import Launch, build
 TYPES = {"f32": np.float32, "f64": np.float64}
 SHORT = {
     "float32": "f32", "float64": "f64", "float16": "f16", "bool": "b1", "int64": "i64", "int8": "i8",
-    "int32": "i32",
+    "int32": "i32", "uint32": "u32", "uint64": "u64",
 }  # fmt: skip
 MACHINE = Host(*jit.machine())
 # this machine's vectors and all narrower ones; "plain" has neither masks nor gathers
