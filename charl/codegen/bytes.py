@@ -4,7 +4,7 @@ A word is 32 bits: four bytes, for processors that multiply and add four pairs o
 (VNNI), or two halves elsewhere. VNNI wants one side unsigned: lhs is packed as x + 128, and the sums
 of a column start from what that adds to them, less. All of it wraps, so it is exact.
 
-    @pack_lhs, @pack_rhs   as in micro.py, or, for operands that walk in digits, as in digits.py
+    @pack_lhs, @pack_rhs   as in packing.py, or, for operands that walk in digits, as in digits.py
         panels [1 + words][width]; row 0 of rhs is what the sums start from
 """
 
@@ -15,7 +15,8 @@ from collections.abc import Callable
 from charl.codegen.digits import PACK_AT
 from charl.codegen.gemm import Gemm
 from charl.codegen.host import Host
-from charl.codegen.micro import PACK, Functions, add, least, mul, repeat, sub
+from charl.codegen.micro import Functions, add, least, mul, repeat, sub
+from charl.codegen.packing import PACK
 from charl.codegen.text import Code, vector
 from charl.schedule.kernel import Contract, Int, P
 

@@ -11,94 +11,36 @@ A launch's units are walked in runs: i tiles of one j tile, as one stretch of ro
         after the last block of k: the epilogue over these rows
 
 Operands that walk an axis in digits are packed by tables of offsets (charl/codegen/digits.py).
-Few rows read a row-major rhs where it lies, few columns the lhs; so small products pack nothing.
-The sums lie in the output itself where the epilogue has a store of the product's dtype, contiguous
-along j, into a buffer that nothing else reads or writes; in scratch otherwise. At the edges there
-are micro-kernels that mask columns and leave rows out, of half the rows or of one vector. None of
-this changes a bit: an element's value depends on k and KC alone.
+Few rows read a row-major rhs where it lies, few columns the lhs; so small products pack nothing. A
+tile of rows goes down a large one in passes of a few of its rows, each over all columns of a run. At
+the edges there are micro-kernels that mask columns and leave rows out, of half the rows or of one
+vector. None of this changes a bit: an element's value depends on k and KC alone.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from charl.codegen.body import Body, Operand, Region
 from charl.codegen.digits import PACK_AT, ROOM, SLACK, Tables, fill
-from charl.codegen.host import Host
-from charl.codegen.micro import (
-    MICRO,
-    OVERRUN,
-    PACK,
-    Functions,
-    add,
-    least,
-    mul,
-    repeat,
-    run,
-    sub,
-    tile_of,
-)
-from charl.codegen.text import Code, iota, vector
-from charl.schedule.kernel import (
-    KC,
-    PACK_I,
-    TILE_I,
-    TILE_J,
-    Access,
-    Contract,
-    Int,
-    Kernel,
-    Stage,
-)
+from charl.codegen.epilogue import Product, Run
+from charl.codegen.micro import MICRO, PASS, add, least, mul, run, sub
+from charl.codegen.packing import PACK, Panels
+from charl.codegen.text import Code, vector
+from charl.schedule.kernel import KC, TILE_I, TILE_J, Int
 
 DIRECT_ROWS = 96  # fewer rows than this read a row-major rhs unpacked: 1.1 to 2 times as fast
 DIRECT_PANELS = 4  # at most so many panels of rhs read lhs where it lies,
 WAY = 4096  # unless its rows are a multiple of so many bytes apart and share a cache set
-# where things lie in scratch
-TILE = {"rhs": 0, "lhs": KC * TILE_J, "sums": KC * (TILE_J + PACK_I) + OVERRUN}
+FAR = 1 << 13  # from so many bytes on, rows of rhs lie in pages of memory of their own
 
 
-class Run(NamedTuple):
-    """Rows [i0, i1) and columns [j0, j1) of one batch item; operands of the text."""
-
-    outer: list[str]
-    i0: str
-    i1: str
-    j0: str
-    j1: str
-    columns: str
-    direct: str  # whether lhs is read where it lies,
-    unpacked: str  # and so many of the columns of rhs
-    lhs: str  # address at row 0
-    rhs: str  # at column j0
-    home: str | None  # of the sums at row 0, column j0
-
-
-class Gemm(Body):
-    """Writes one Contract. As a Body it is the epilogue: a kernel of rows (outer, i) along j."""
-
-    in_place = True  # whether micro-kernels can read operands where they lie
-
-    def __init__(self, contract: Contract, host: Host):
-        rows = (*contract.outer, contract.i)
-        acc, rest = contract.epilogue[:1], contract.epilogue[1:]
-        stages = (Stage(True, acc), Stage(True, rest))
-        super().__init__(Kernel(contract.args, rows, contract.j, "row", None, stages), host)
-        self.contract = contract
-        self.tile = tile_of(contract.dtype, host)
-        self.width = self.tile.lanes
-        self.functions = Functions(self.module, self.ops, contract.dtype, self.tile)
-        self.at = self.functions.at
-        self.home = home_of(contract)
-        self.native = host.native_mask(self.functions.size)
-        self.walked = {digits.side for digits in contract.digits}
-        # a number of rows that are packed at once
-        self.step = PACK_I // self.tile.mr * self.tile.mr
+class Gemm(Product):
+    """Writes one Contract."""
 
     def text(self) -> str:
         mr, nv, _ = self.tile
         (li, _, lk), (_, rj, rk) = self.contract.lhs.strides[-3:], self.contract.rhs.strides[-3:]
         self.functions.micro()
+        if rj == 1 and self.in_place:
+            self.functions.passes()
         for rows in (mr, mr // 2):
             for vectors in (nv, 1):
                 self.functions.edge(rows, vectors)
@@ -111,15 +53,6 @@ class Gemm(Body):
         entry = ["entry:", *self.entry.lines, "  br label %start", "start:"]
         return self.module.text("\n".join([head, *entry, *code.lines, "}"]))
 
-    def scratch(self, name: str) -> str:
-        def place() -> str:
-            return self.at(self.entry, self.once("scratch", load), str(TILE[name]))
-
-        def load() -> str:
-            return self.entry.op(f"load ptr, ptr {self.entry.op(self.launch('scratch'))}")
-
-        return self.once(("scratch", name), place)
-
     # -- packing
 
     def packs(self, side: str, width: int, across: Int, along: Int) -> None:
@@ -127,15 +60,11 @@ class Gemm(Body):
         if side in self.walked:
             Tables(self.functions).pack(f"@pack_{side}_at", width)
         else:
-            self.functions.pack(f"@pack_{side}", width, across, along)
+            Panels(self.functions).pack(f"@pack_{side}", width, across, along)
 
     def steps(self, code: Code, depth: str) -> str:
         """Rows of a packed panel of so many k."""
         return depth
-
-    def reach(self, code: Code, base: str, index: str) -> str:
-        """The address of an operand's element."""
-        return self.at(code, base, index)
 
     def _offsets(self, side: str, axis: str) -> str:
         """Where the offsets of an operand along an axis are kept."""
@@ -207,12 +136,6 @@ class Gemm(Body):
         last = code.op(f"udiv i64 {sub(code, '%end', '1')}, {tiles[0]}")
         code.loop(first, add(code, last, "1"), 1, column)
 
-    def _place(self, code: Code, access: Access, outer: list[str]) -> str:
-        """The address of an access at i = j = k = 0."""
-        index = self.affine(code, access.offset, access.strides, outer)
-        at = self.at if access is self.home else self.reach
-        return at(code, self.buffer(access.arg), index)
-
     def _run(self, code: Code, outer: list[str], i0: str, i1: str, j0: str, j1: str) -> None:
         contract = self.contract
         columns, unpacked = sub(code, j1, j0), "0"
@@ -278,7 +201,7 @@ class Gemm(Body):
                     for here, packed, kind in places
                 ]
                 sums = self._sums(code, this, i)
-                self._panels(code, this, left, rhs, sums, count, steps, more)
+                self._rows(code, this, left, rhs, sums, count, steps, more)
                 if not self._is_plain():
                     code.when(last, lambda c: self._epilogue(c, this, sums, i, count))
 
@@ -286,12 +209,64 @@ class Gemm(Body):
 
         code.loop("0", extent, KC, block)
 
-    def _sums(self, code: Code, this: Run, row: str) -> tuple[str, str]:
-        """Where the sums of a row lie, from column j0 on, and the way to the next row's."""
-        if self.home is None or this.home is None:
-            return self.scratch("sums"), str(TILE_J)
-        stride = self.int(self.home.strides[-2])
-        return self.at(code, this.home, mul(code, row, stride)), stride
+    def _rows(self, code: Code, this: Run, left, rhs, sums, count, depth, more) -> None:
+        """As _panels; a few rows read a large rhs in passes of some of its rows: panel by panel they
+        would take 128 bytes of a row at a time, and memory open another page for each.
+        """
+        block = this, left, rhs, sums, count, depth, more
+        if this.unpacked == "0" or not self.home:
+            self._panels(code, *block)
+            return
+        rk, size = self.int(self.contract.rhs.strides[-1]), self.functions.size
+        streams = "true"
+        for test in (
+            f"sle i64 {count}, {self.tile.mr}",
+            f"eq i64 {this.unpacked}, {this.columns}",
+            f"sge i64 {rk}, {FAR // size}",
+        ):
+            streams = code.op(f"and i1 {streams}, {code.op(f'icmp {test}')}")
+        panels = code.op(f"xor i1 {streams}, true")
+        code.when(streams, lambda c: self._passes(c, *block))
+        code.when(panels, lambda c: self._panels(c, *block))
+
+    def _passes(self, code: Code, this: Run, left, rhs, sums, count, depth, more) -> None:
+        (a, sr, sk), (c0, ldc), part = left, sums, self.scratch("sums")
+        rk = self.int(self.contract.rhs.strides[-1])
+
+        def some(code: Code, p: str) -> None:
+            steps = least(code, sub(code, depth, p), str(PASS))
+            again = code.op(f"icmp ne i64 {p}, 0")
+            lhs, row = self.at(code, a, mul(code, p, sk)), self.at(code, rhs, mul(code, p, rk))
+
+            def panel(code: Code, j: str) -> None:
+                b, c = self.at(code, row, j), self.at(code, part, j)
+                wide = least(code, sub(code, this.columns, j), str(self.tile.nr))
+                given = lhs, sr, sk, b, rk, steps, c, str(TILE_J), count, wide, again
+                run(code, "@pass", MICRO, *given)
+
+            code.loop("0", this.columns, self.tile.nr, panel)
+
+        def add_row(code: Code, i: str) -> None:
+            source = self.at(code, part, mul(code, i, str(TILE_J)))
+            target = self.at(code, c0, mul(code, i, ldc))
+
+            def lanes(code: Code, j: str, mask: str | None) -> None:
+                x, y = (
+                    self.ops.load(
+                        code, self.contract.dtype, self.at(code, line, j), self.width, mask
+                    )
+                    for line in (source, target)
+                )
+                full = vector(self.functions.type, self.width)
+                total = self.functions.added(code, y, x)
+                total = code.op(f"select i1 {more}, {full} {total}, {full} {x}")
+                to = self.at(code, target, j)
+                self.ops.store(code, self.contract.dtype, total, to, self.width, mask)
+
+            self._vectors(code, "0", this.columns, lanes)
+
+        code.loop("0", depth, PASS, some)
+        code.loop("0", count, 1, add_row)
 
     def _panels(self, code: Code, this: Run, lhs, rhs: str, sums, count, depth, more) -> None:
         """The rows of lhs (address, step from row to row, step along k), `count` of them, against all
@@ -334,60 +309,3 @@ class Gemm(Body):
             code.loop("0", count, mr, tile)
 
         code.loop("0", this.columns, self.tile.nr, panel)
-
-    # -- the epilogue
-
-    def _is_plain(self) -> bool:
-        """Whether the sums are the result, and lie where they belong."""
-        return self.home is not None and len(self.contract.epilogue) == 2
-
-    def _epilogue(self, code: Code, this: Run, sums, first: str, count: str) -> None:
-        """What becomes of finished sums, for `count` rows from row `first`."""
-        (c0, ldc), dtype = sums, self.contract.dtype
-
-        def row(code: Code, i: str) -> None:
-            line = self.at(code, c0, mul(code, sub(code, i, first), ldc))
-            before, walk = (
-                Code(self.module, code.label),
-                Code(self.module, self.module.name("walk")),
-            )
-            start = walk.label
-            fixed: dict = {}
-
-            def lanes(code: Code, j: str, mask: str | None) -> None:
-                place = self.at(code, line, sub(code, j, this.j0))
-                value = self.ops.load(code, dtype, place, self.width, mask)
-                self.values[0] = Operand(value, dtype, True, False)
-                outer = [*this.outer, i]
-                self.stage(Region(code, before, self.width, mask, outer, j, 1, fixed=fixed))
-
-            self._vectors(walk, this.j0, this.j1, lanes)
-            code.lines += [*before.lines, f"  br label %{start}", f"{start}:", *walk.lines]
-            code.label = walk.label
-
-        code.loop(first, add(code, first, count), 1, row)
-
-    def _vectors(self, code: Code, first: str, stop: str, body) -> None:
-        """`body(code, index, mask)` for index first, first + width, ... below stop."""
-        width, full = self.width, vector("i64", self.width)
-        whole = code.op(f"and i64 {sub(code, stop, first)}, {-width}")
-        end = add(code, first, whole)
-
-        def tail(code: Code) -> None:
-            left = repeat(code, "i64", sub(code, stop, end), width)
-            body(code, end, code.op(f"icmp sgt {full} {left}, {iota(width)}"))
-
-        code.loop(first, end, width, lambda c, j: body(c, j, None))
-        code.when(code.op(f"icmp slt i64 {end}, {stop}"), tail)
-
-
-def home_of(contract: Contract) -> Access | None:
-    """The store whose place can hold the sums until the epilogue has made what belongs there."""
-    body = contract.epilogue
-    stores = [(i.dtype, i.attr) for i in body if i.op == "store" and isinstance(i.attr, Access)]
-    for dtype, access in stores:
-        others = [other for _, other in stores if other is not access and other.arg == access.arg]
-        if dtype == contract.dtype and access.strides[-1] == 1 and not others:
-            if contract.args[access.arg].mode == "out":
-                return access
-    return None

@@ -1,16 +1,14 @@
-"""What runs inside a matrix product, as LLVM functions: packing and micro-kernels.
+"""What runs inside a matrix product, as LLVM functions: micro-kernels, and arithmetic on indices.
 
-    @pack_lhs, @pack_rhs   (dst, src, sw, sk, count, k)
-        panels [k][width] of an array of `count` rows, which step sw; sk is the step along k
     @micro                 (a, sr, sk, b, ldb, k, c, ldc, rows, columns, more)
         c[mr][nr] = a . b for a packed panel a; b has rows ldb apart; sr to columns play no part
     @edge_R_V              likewise
         c[rows][columns] = a . b, where rows <= R and columns <= V vectors, and a lies anywhere: sr
         is the step from row to row, sk the step along k
+    @pass                  likewise: for a few steps of k, after those whose sums c holds, if `more`
 
 `more` adds to what c holds. Strides count elements. Nothing outside of the arrays is read or
-written, but dst is overrun by less than OVERRUN elements; without native masks an edge reads whole
-vectors of b.
+written; without native masks an edge reads whole vectors of b.
 """
 
 from __future__ import annotations
@@ -21,11 +19,9 @@ from charl.codegen.host import Host
 from charl.codegen.memory import Memory
 from charl.codegen.text import REGISTER, Code, Module, iota, suffix, vector
 from charl.core.dtypes import BY_SHORT
-from charl.schedule.kernel import Int, P
 
-OVERRUN = 64
-PACK = ("ptr", "ptr", "i64", "i64", "i64", "i64")
 MICRO = ("ptr", "i64", "i64", "ptr", "i64", "i64", "ptr", "i64", "i64", "i64", "i1")
+PASS = 8  # steps of k at a time where few rows stream rhs: as many rows as processors follow
 NAMES = "a sr sk b ldb k c ldc rows columns more"
 
 # Rows and vectors of a micro-kernel by the bytes of a vector: sums, a row of rhs and a broadcast
@@ -89,20 +85,6 @@ def repeat(code: Code, kind: str, value: str, lanes: int) -> str:
     one = code.op(f"insertelement {full} poison, {kind} {value}, i64 0")
     zeros = f"<{lanes} x i32> zeroinitializer"
     return code.op(f"shufflevector {full} {one}, {full} poison, {zeros}")
-
-
-def zip_rows(n: int, h: int, inside: int) -> tuple[list[int], list[int]]:
-    """Shuffles of rows r and r + h, in the step of an n x n transpose that exchanges bit h.
-
-    Steps of whole 16-byte lanes (of `inside` elements) swap lanes; the smaller ones zip within
-    them, which transposes a lane when all of them are done. Each is one instruction on x86 and Arm.
-    """
-    if h >= inside:
-        low = [c - h + n if c & h else c for c in range(n)]
-        return low, [c + n if c & h else c + h for c in range(n)]
-    starts = [lane + e for lane in range(0, n, inside) for e in range(inside // 2)]
-    low = [c for e in starts for c in (e, e + n)]
-    return low, [c + inside // 2 for c in low]
 
 
 class Functions:
@@ -175,6 +157,39 @@ class Functions:
                 code.do("ret void")
         self.define("@micro", MICRO, NAMES, code)
 
+    def passes(self) -> None:
+        """@pass: some steps of k for one panel. `more` goes on from the sums in c, which has room for
+        whole vectors of all rows.
+        """
+        (rows, nv, lanes), full = self.tile, vector(self.type, self.tile.lanes)
+        code, body = Code(self.module, "entry"), Code(self.module, "loop")
+        masks: list[str | None] = [None] * nv
+        if self.ops.host.native_mask(self.size):
+            masks = [self._mask(code, v * lanes) for v in range(nv)]
+        final, reach = sub(code, "%rows", "1"), mul(code, "%ldb", str(PASS))
+        ahead = self.at(body, "%row.b", reach)
+        b, a, places, start = [], [], [], []
+        for v, mask in enumerate(masks):
+            b.append(
+                self.ops.load(
+                    body, self.dtype, self.at(body, "%row.b", str(v * lanes)), lanes, mask
+                )
+            )
+            self._prefetch(body, self.at(body, ahead, str(v * lanes)), write=False)
+        for r in range(rows):
+            a.append((self.at(code, "%a", mul(code, "%sr", least(code, str(r), final))), "%along"))
+            row = self.at(code, "%c", mul(code, "%ldc", str(r)))
+            places.append([self.at(code, row, str(v * lanes)) for v in range(nv)])
+            olds = [self.load(code, place, lanes) for place in places[-1]]
+            start.append(
+                [code.op(f"select i1 %more, {full} {x}, {full} zeroinitializer") for x in olds]
+            )
+        totals = self._products(code, body, a, b, ("%along", "i64", "0", "%sk"), start)
+        for row, values in zip(places, totals):
+            for place, value in zip(row, values):
+                self.store(code, value, place, lanes)
+        self.define("@pass", MICRO, NAMES, code)
+
     def edge(self, rows: int, vectors: int) -> None:
         """Rows beyond the last repeat it, and are not stored."""
         lanes, native = self.tile.lanes, self.ops.host.native_mask(self.size)
@@ -245,9 +260,12 @@ class Functions:
         place = add(body, mul(body, row, far[0]), mul(body, along, far[1]))
         self._prefetch(body, self.at(body, following, place), write=False)
 
-    def _products(self, code: Code, body: Code, a, b: list[str], step) -> list[list[str]]:
+    def _products(
+        self, code: Code, body: Code, a, b: list[str], step, start=None
+    ) -> list[list[str]]:
         """The loop over k: sums of a's elements, given as (pointer, index), each times b's vectors.
-        `step` is the phi that leads to a: name, kind, start, and how far it moves.
+        `step` is the phi that leads to a: name, kind, start, and how far it moves; `start` what the
+        sums start from, row by row.
         """
         lanes = self.tile.lanes
         full = vector(self.type, lanes)
@@ -260,21 +278,21 @@ class Functions:
                 for column, before in zip(b, row)
             ])  # fmt: skip
         p = body.op("add i64 %p, 1")
-        name, kind, start, stride = step
+        name, kind, first, stride = step
         begin, skipped = self.begin(code, len(b))
         if skipped and kind == "ptr":
-            start = self.at(code, start, stride)
+            first = self.at(code, first, stride)
         elif skipped:
-            start = stride
+            first = stride
         moved = self.at(body, name, stride) if kind == "ptr" else add(body, name, stride)
         after = self.at(body, "%row.b", "%ldb")
         carried = [
             ("%p", "i64", str(skipped), p),
-            (name, kind, start, moved),
+            (name, kind, first, moved),
             ("%row.b", "ptr", self.at(code, "%b", mul(code, "%ldb", str(skipped))), after),
         ]
-        for befores, afters in zip(sums, totals):
-            carried += [(x, full, zero, y) for x, zero, y in zip(befores, begin, afters)]
+        for befores, zeros, afters in zip(sums, start or [begin] * len(a), totals):
+            carried += [(x, full, zero, y) for x, zero, y in zip(befores, zeros, afters)]
         code.do("br label %loop")
         code.lines.append("loop:")
         for name, kind, start, following in carried:
@@ -284,93 +302,3 @@ class Functions:
         code.branch(code.op(f"icmp slt i64 {p}, %k"), "loop", "done")
         code.begin("done")
         return totals
-
-    # -- packing
-
-    def pack(self, name: str, width: int, across: Int, along: Int) -> None:
-        """`across` and `along` are the strides sw (across a panel) and sk (along k), where known.
-
-        A last panel that is short repeats its last row; what comes of that is not used.
-        """
-        sw = "%sw" if isinstance(across, P) else str(across)
-        sk = "%sk" if isinstance(along, P) else str(along)
-
-        def panel(code: Code, start: str) -> None:
-            rows = least(code, sub(code, "%count", start), str(width))
-            last = sub(code, rows, "1")
-            src = self.at(code, "%src", mul(code, start, sw))
-            dst = self.at(code, "%dst", mul(code, start, "%k"))
-            fast = "false"
-            if sw == "1":
-                fast = code.op(f"icmp eq i64 {rows}, {width}")
-                code.when(fast, lambda c: self._copy(c, dst, src, sk, width))
-            elif sk == "1":
-                fast = code.op(f"icmp sge i64 %k, {self._side(width)}")
-                code.when(fast, lambda c: self._transpose(c, dst, src, sw, last, width))
-            rest = code.op(f"select i1 {fast}, i64 0, i64 %k")
-            code.loop("0", rest, 1, lambda c, p: each(c, dst, src, last, p))
-
-        def each(code: Code, dst: str, src: str, last: str, p: str) -> None:
-            """One element at a time."""
-            source = self.at(code, src, mul(code, p, sk))
-            target = self.at(code, dst, mul(code, p, str(width)))
-
-            def one(c: Code, r: str) -> None:
-                value = self.load(c, self.at(c, source, mul(c, least(c, r, last), sw)), 1)
-                self.store(c, value, self.at(c, target, r), 1)
-
-            code.loop("0", str(width), 1, one)
-
-        code = Code(self.module, "entry")
-        code.loop("0", "%count", width, panel)
-        self.define(name, PACK, "dst src sw sk count k", code)
-
-    def _copy(self, code: Code, dst: str, src: str, sk: str, width: int) -> None:
-        """A whole panel of contiguous columns."""
-
-        def step(c: Code, p: str) -> None:
-            value = self.load(c, self.at(c, src, mul(c, p, sk)), width)
-            self.store(c, value, self.at(c, dst, mul(c, p, str(width))), width)
-
-        code.loop("0", "%k", 1, step)
-
-    def _side(self, width: int) -> int:
-        """Of the blocks that are transposed in registers: of at most 32 bytes, half that if only
-        half divides the panel. (64 bytes are no faster.)"""
-        most = min(self.ops.host.vector_bytes, 32) // self.size
-        return most // 2 if width % most and width % (most // 2) == 0 and most > 2 else most
-
-    def _transpose(self, code: Code, dst, src, sw, last, width: int) -> None:
-        """A panel of rows that are contiguous along k, a square block at a time.
-
-        A block that is wider than the panel spills into the next step's row, which comes later.
-        """
-        n = self._side(width)
-        inside, full = min(n, 16 // self.size), vector(self.type, n)
-
-        def shuffle(code: Code, a: str, b: str, order: list[int]) -> str:
-            mask = ", ".join(f"i32 {k}" for k in order)
-            return code.op(f"shufflevector {full} {a}, {full} {b}, <{n} x i32> <{mask}>")
-
-        def group(code: Code, first: str) -> None:
-            numbers = [least(code, add(code, first, str(r)), last) for r in range(n)]
-            rows = [self.at(code, src, mul(code, number, sw)) for number in numbers]
-            final = sub(code, "%k", str(n))
-
-            def block(c: Code, p: str) -> None:
-                p = least(c, p, final)  # the last block is moved back over the one before it
-                values = [self.load(c, self.at(c, row, p), n) for row in rows]
-                h = n // 2
-                while h:
-                    low, high = zip_rows(n, h, inside)
-                    for r in (r for r in range(n) if not r & h):
-                        a, b = values[r], values[r + h]
-                        values[r], values[r + h] = shuffle(c, a, b, low), shuffle(c, a, b, high)
-                    h //= 2
-                to = self.at(c, dst, add(c, mul(c, p, str(width)), first))
-                for r, value in enumerate(values):
-                    self.store(c, value, self.at(c, to, str(r * width)), n)
-
-            code.loop("0", "%k", n, block)
-
-        code.loop("0", str(width), n, group)

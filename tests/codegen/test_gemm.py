@@ -47,7 +47,7 @@ MACHINE = Host(*jit.machine())
 HOSTS = {str(b): MACHINE._replace(vector_bytes=b) for b in SHAPES if b <= MACHINE.vector_bytes}
 HOSTS["plain"] = MACHINE._replace(vector_bytes=16, features="", f16c=False)
 PAGE = mmap.PAGESIZE
-ROOM = 1 << 21
+ROOM = 1 << 24
 
 REFERENCE = """
 #include <math.h>
@@ -255,6 +255,22 @@ def test_blocks_of_k(product, k, dtype):
         a, b = numbers((m, k), TYPES[dtype]), numbers((k, n), TYPES[dtype], 1)
         for host in HOSTS:
             check(product, put(0, a), put(1, b), host)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_few_rows_stream_a_large_matrix(product, dtype):
+    """In passes, from rows of 8 KiB on; beside them, what is packed or read by panels."""
+    for m, k, n in [
+        (2, KC + 3, 2048),
+        (4, 9, 2100),
+        (8, 2 * KC, 2049),
+        (9, 20, 2050),
+        (3, 30, 1000),
+    ]:
+        a, b = numbers((m, k), TYPES[dtype]), numbers((k, n), TYPES[dtype], 1)
+        for host in HOSTS:
+            check(product, put(0, a), put(1, b), host, cuts=(1, 3), threads=True)
+            check(product, put(0, np.ascontiguousarray(a.T)).T, put(1, b), host)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
