@@ -81,8 +81,8 @@ class Worker:
         """Queues a task; lower priorities first."""
         job = Job(self, task, priority, next(self._numbers))
         self._pending[job.number] = job
+        self.start()  # first: a new thread that finds a job keeps the GIL for a while
         self.inbox.put(job)
-        self.start()
         return job
 
     def start(self) -> None:

@@ -1,6 +1,7 @@
 """The worker thread where a fork or an interrupt comes between two of its steps."""
 
 import os
+import queue
 import threading
 
 import pytest
@@ -34,18 +35,20 @@ def test_a_fork_between_the_end_of_a_task_and_its_report():
     worker.stop()
 
 
-def test_an_interrupted_submit_can_be_waited_for(monkeypatch):
+def test_an_interrupted_submit_can_be_waited_for():
     """Who drains must not wait for a job that never reached the queue."""
     worker, ran = Worker("worker", print, print), []
+    interrupts = [KeyboardInterrupt]
 
-    class Interrupting:
+    class Interrupting(queue.SimpleQueue):
         def put(self, item):
-            raise KeyboardInterrupt
+            if interrupts:
+                raise interrupts.pop()
+            super().put(item)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(worker, "inbox", Interrupting())
-        with pytest.raises(KeyboardInterrupt):
-            worker.submit(lambda: ran.append(1))
+    worker.inbox = Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        worker.submit(lambda: ran.append(1))
     assert worker.drain(60) and ran == [1]
     assert not worker.pending()
     worker.stop()
