@@ -26,6 +26,7 @@ from charl.engine import devices
 
 COPIED = 256 << 20  # bytes of the array whose copy is measured
 QUICK_COPIED = 4 << 20
+WARM = 2.0  # seconds of work ahead of the first measurement
 TOLERANCE = 1e-5  # of what the workload states for float64
 
 
@@ -33,8 +34,11 @@ def peak(device: str, quick: bool) -> Peak:
     """Measures the adapter. Raises ValueError, or BackendUnavailable where there is none."""
     opened = runtime.gpu.device(devices.code(device, "benchmarks") - 1)
     probe = runtime.probe
-    copied = probe.copy_bandwidth(opened, QUICK_COPIED if quick else COPIED)
-    return Peak(opened.name, copied, probe.fma_peak(opened, 0.002 if quick else 0.05))
+    if quick:
+        copied = probe.copy_bandwidth(opened, QUICK_COPIED)
+        return Peak(opened.name, copied, probe.fma_peak(opened, 0.002))
+    flops = probe.fma_peak(opened, 0.05, warm=WARM)
+    return Peak(opened.name, probe.copy_bandwidth(opened, COPIED, warm=WARM), flops)
 
 
 def contenders(device: str) -> list[Peer]:

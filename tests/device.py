@@ -23,6 +23,8 @@ RTOL = 1e-7 if FLOAT.itemsize == 8 else 4e-6  # of short expressions in FLOAT
 INT = np.dtype(_INFO.default_dtypes()["integral"].name)
 DTYPES = [d for d in oracle.DTYPES if d.name in _INFO.dtypes() or d.itemsize == 2]  # halves always
 NAMES = [d.name for d in DTYPES if d != oracle.BFLOAT16]  # those that NumPy has too
+# whether subnormals count as 0 here
+FLUSHES = GPU and float(ch.asarray(np.float32(1e-40)) * 2) == 0
 # float operations that are exact on a GPU as well, where nothing is subnormal
 EXACT = frozenset(
     """abs add ceil clip copysign equal floor greater greater_equal isfinite isinf isnan less less_equal
@@ -64,3 +66,11 @@ def open_at(*arrays):
             least = 2 * float(oracle.finfo(x.dtype).smallest_normal)
             found |= (x != 0) & (abs(x.astype(np.longdouble)) < least)
     return found
+
+
+def flushed(x):
+    """x, with 0 for its subnormals where this device takes them for that."""
+    if not FLUSHES or not oracle.is_float(x.dtype):
+        return x
+    tiny = abs(x.astype(np.longdouble)) < float(oracle.finfo(x.dtype).smallest_normal)
+    return np.where(tiny, x.dtype.type(0), x)

@@ -94,7 +94,7 @@ class World:
             return getattr(self, "do_" + name)(*rest)
 
     def do_new(self, shape, dtype, seed, style):
-        value = oracle.fill(shape, oracle.BY_NAME[dtype], seed, style)
+        value = device.flushed(oracle.fill(shape, oracle.BY_NAME[dtype], seed, style))
         return [self.put(value if self.numpy else self.xp.asarray(value))]
 
     def weak(self, *operands):

@@ -47,8 +47,10 @@ def same(got, want):
 
 def dispatches(call):
     """(dispatches, submits) that a call makes, without what it makes ready."""
+    ch.gpu.synchronize()
     before = ch.cache_info()
     call()
+    ch.gpu.synchronize()
     after = ch.cache_info()
     return after["dispatches"] - before["dispatches"], after["submits"] - before["submits"]
 

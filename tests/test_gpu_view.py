@@ -33,8 +33,10 @@ def put(*shape):
 def counted(call):
     """What a call adds to the GPU's counters."""
     names = "dispatches", "submits", "bytes_up", "bytes_down"
+    ch.gpu.synchronize()
     before = ch.cache_info()
     call()
+    ch.gpu.synchronize()
     after = ch.cache_info()
     return {name: after[name] - before[name] for name in names}
 

@@ -30,9 +30,9 @@ from typing import NamedTuple
 
 from charl.codegen import wgsl_loops, wgsl_probe
 from charl.codegen.wgsl_elements import Elements
-from charl.codegen.wgsl_matmul import BUSY, Cut, Product, cut
+from charl.codegen.wgsl_matmul import Cut, Product, cut
 from charl.codegen.wgsl_quads import quads
-from charl.codegen.wgsl_rows import Folds
+from charl.codegen.wgsl_rows import Fit, Folds
 from charl.codegen.wgsl_values import Features, Tiling, Unsupported
 from charl.codegen.wgsl_walks import Columns, Rows
 from charl.schedule.kernel import COLUMN_BLOCK, Int, Kernel, P, Value
@@ -43,8 +43,9 @@ LANES = 256  # invocations that share a row
 SHORT = ((16, 1), (128, 8), (1024, 32))  # or fewer, for rows of up to so many elements
 SHORT_SCAN = (128, 32)  # likewise, where there are scans
 COLUMN_LANES = 64  # that share a column, at most
+MANY = 1 << 18  # lanes whose loads keep a large GPU's memory busy
 COLUMN_STEPS = 8  # elements that each of them has at least
-ROOM = 8192  # elements of a row that workgroup memory may keep
+ROOM = 8192  # elements of a row that its lanes may keep
 USUAL = Tiling()
 WHOLE = Cut()
 MOST = (1 << 32) - (1 << 16)  # elements of an axis: loops step beyond it by less than the rest
@@ -94,24 +95,26 @@ def _number(value: Int, params: Sequence[int]) -> int:
 def suited(kernel: Value, params: Sequence[int], tiling: Tiling = USUAL) -> tuple:
     """What `emit` takes after the features, for these launch parameters: how many invocations share
     a row or column (a sum's order follows it, so it depends on extents alone), the tiling, the arguments that
-    may be taken as vectors, and for how many elements of a row to keep room; of a product, its Cut.
+    may be taken as vectors, for how many elements of a row to keep room, and how rows fill that; of a
+    product, its Cut.
     """
     if not isinstance(kernel, Kernel):
-        return LANES, tiling, frozenset(), 0, cut(kernel, params)
+        return LANES, tiling, frozenset(), 0, Fit.ANY, cut(kernel, params)
     if kernel.inner is None:
-        return LANES, tiling, frozenset(), 0, WHOLE
+        return LANES, tiling, frozenset(), 0, Fit.ANY, WHOLE
     extent = _number(kernel.inner.extent, params)
     vectors = quads(kernel, params)
     if kernel.outer and extent % 4 and Elements.takes(kernel):  # a row begins anywhere
         vectors = frozenset()
     if kernel.order == "column":
-        return _column_lanes(kernel, params, extent), tiling, frozenset(), 0, WHOLE
+        return _column_lanes(kernel, params, extent), tiling, frozenset(), 0, Fit.ANY, WHOLE
     short = (SHORT_SCAN,) if _scans(kernel) else SHORT
     lanes = next((n for most, n in short if 0 < extent <= most), LANES)
     stages = sum(stage.loop for stage in kernel.stages)
     keeps = stages > 1 and kernel.block is None and 0 < extent <= ROOM
     room = max(4, 1 << (extent - 1).bit_length()) if keeps else 0
-    return lanes, tiling, vectors, room, WHOLE
+    fit = Fit.ANY if extent % 4 else Fit.FULL if extent == room else Fit.FOURS
+    return lanes, tiling, vectors, room, fit, WHOLE
 
 
 def _column_lanes(kernel: Kernel, params: Sequence[int], extent: int) -> int:
@@ -119,7 +122,7 @@ def _column_lanes(kernel: Kernel, params: Sequence[int], extent: int) -> int:
     columns = prod(_number(axis.extent, params) for axis in kernel.outer)
     steps = extent if kernel.block is None else min(extent, COLUMN_BLOCK)
     lanes = 1
-    while columns * lanes < BUSY and steps >= 2 * lanes * COLUMN_STEPS and lanes < COLUMN_LANES:
+    while columns * lanes < MANY and steps >= 2 * lanes * COLUMN_STEPS and lanes < COLUMN_LANES:
         lanes *= 2
     return lanes
 
@@ -161,12 +164,13 @@ def emit(
     tiling: Tiling = USUAL,
     quads: frozenset[int] = frozenset(),
     room: int = 0,
+    fit: Fit = Fit.ANY,
     cut: Cut = WHOLE,
     parts: Sequence[int] = (),
 ) -> Shader:
     """The shader of a Kernel. `lanes`, a power of two, are the invocations that share a row; `quads`
     the arguments all of whose accesses are aligned vectors; `room` the elements of a row, a power of
-    two, that workgroup memory may keep; `cut` is of products. `parts` tells in how many parts each
+    two, that lanes may keep, and `fit` how rows fill that; `cut` is of products. `parts` tells in how many parts each
     argument, and then scratch, is bound; 1 where it does not. Raises Unsupported where the device
     lacks a dtype or a limit.
     """
@@ -183,7 +187,7 @@ def emit(
     elif _scans(kernel):
         walk = Rows(kernel, features, min(lanes, most))
     else:
-        walk = Folds(kernel, features, min(lanes, most), min(tiling.rows, most), quads, room)
+        walk = Folds(kernel, features, min(lanes, most), min(tiling.rows, most), quads, room, fit)
     walk.divide(parts)
     text = walk.text()
     return Shader(text, *walk.launch())._replace(turns=wgsl_loops.turns(walk, text))

@@ -8,12 +8,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from charl.codegen.wgsl_values import Features, Unsupported, Values, rounded_again
+from charl.codegen.wgsl_values import Features, Unsupported, Values, chained, rounded_again
 from charl.core.dtypes import BY_SHORT
 from charl.schedule.kernel import Access, Instr, Int, Kernel, P, Value, instructions
 
 _PLAIN = {"subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg"}
 HEADER = 2  # words of params ahead of the first launch parameter
+
+
+def _sums(instr: Instr) -> str:
+    """ "add" of a sum or a cumulative one, else empty."""
+    return "add" if instr.op in ("reduce", "scan") and instr.attr == "add" else ""
 
 
 class Frame:
@@ -33,13 +38,12 @@ class Frame:
         self.fails = any(i.op == "wrap" for i in self.body)
         self.scratch: list[tuple[Int, int]] = []
         self.slots: dict[int, str] = {}  # slot -> where it starts in scratch
-        self.guarded = rounded_again(
-            {
-                n: (_PLAIN.get(i.op, i.op), i.args)
-                for n, i in enumerate(self.body)
-                if i.dtype in ("f32", "f64")
-            }
-        )
+        floats = {
+            n: (_sums(i) or _PLAIN.get(i.op, i.op), i.args)
+            for n, i in enumerate(self.body)
+            if i.dtype in ("f32", "f64")
+        }
+        self.guarded = rounded_again(floats) | chained(floats)
         written = {i.attr.arg for i in self.body if i.op == "store"}
         self.written = {k for k, a in enumerate(kernel.args) if a.mode != "in"} | written
         self.quads: set[int] = set()  # arguments that are only taken four neighbours at a time

@@ -4,7 +4,9 @@ A text may use other functions of LIBRARY; `closure` finds them. Where a device 
 integers, i64 and u64 are vec2<u32>: (low, high). No value is tested for NaN or infinity but by its
 bits, and none is a constant expression: compilers may assume that floats are finite. They may also
 reassociate: `guard` hides a value by params[1], which is 0. Where fma() is not fused, fma_f32 and
-fma_f64 keep what the product and the sum lose, and round once or nearly so.
+fma_f64 keep what the product and the sum lose, and round once or nearly so; halves of an operand
+must not be subnormal, as these may count as 0. The remainder of a negative number is undefined in
+Vulkan, and so is the quotient of floats by more than 2**126; a constant over an f64 is not exact.
 """
 
 from __future__ import annotations
@@ -33,7 +35,10 @@ fn sqrt_f32(x: f32) -> f32 {
 fn div_f32(x: f32, y: f32) -> f32 {
   let a = bitcast<u32>(x) & 0x7fffffffu;
   let b = bitcast<u32>(y) & 0x7fffffffu;
-  if (a - 1u < 0x7f7fffffu && b - 1u < 0x7f7fffffu) { return x / y; }
+  if (a - 1u < 0x7f7fffffu && b - 1u < 0x7f7fffffu) {
+    if (b <= 0x7e800000u) { return x / y; }
+    return guard_f32(x * 0.25f) / guard_f32(y * 0.25f);
+  }
   let sign = (bitcast<u32>(x) ^ bitcast<u32>(y)) & 0x80000000u;
   if (a > 0x7f800000u || b > 0x7f800000u || a == b) { return bits_f32(0x7fc00000u); }
   return bitcast<f32>(sign | select(0u, 0x7f800000u, a == 0x7f800000u || b == 0u));
@@ -46,15 +51,21 @@ fn fma_f32(x: f32, y: f32, z: f32) -> f32 {
     let finite = max(bitcast<u32>(x) & 0x7fffffffu, bitcast<u32>(y) & 0x7fffffffu) < 0x7f800000u;
     return select(s, z, finite && (bitcast<u32>(z) & 0x7f800000u) == 0x7f800000u);
   }
-  let x1 = bitcast<f32>(bitcast<u32>(x) & 0xfffff000u);
-  let y1 = bitcast<f32>(bitcast<u32>(y) & 0xfffff000u);
-  let x0 = x - x1;
-  let y0 = y - y1;
+  if ((bitcast<u32>(p) & 0x7fffffffu) < 0x12800000u) { return s; }
+  let small = (bitcast<u32>(x) & 0x7fffffffu) < 0x1f800000u;
+  let less = (bitcast<u32>(y) & 0x7fffffffu) < 0x1f800000u;
+  let u = x * select(select(1.0f, 0x1p-64f, less), 0x1p+64f, small);
+  let v = y * select(select(1.0f, 0x1p+64f, less), 0x1p-64f, small);
+  let x1 = bitcast<f32>(bitcast<u32>(u) & 0xfffff000u);
+  let y1 = bitcast<f32>(bitcast<u32>(v) & 0xfffff000u);
+  let x0 = u - x1;
+  let y0 = v - y1;
   let e = guard_f32(guard_f32(guard_f32(x1 * y1 - p) + x1 * y0) + x0 * y1) + x0 * y0;
   let t = guard_f32(s - p);
   let lost = guard_f32(p - guard_f32(s - t)) + (z - t);
   return s + guard_f32(lost + e);
 }
+fn irem_i32(x: i32, y: i32) -> i32 { return x - x / y * y; }
 fn step_f32(m: u32, by: u32) -> u32 { return select(m, m - by, m >= by); }
 fn frem_f32(x: f32, y: f32) -> f32 {
   let a = bitcast<u32>(x) & 0x7fffffffu;
@@ -141,13 +152,14 @@ fn sqrt_f64(x: f64) -> f64 {
 fn div_f64(x: f64, y: f64) -> f64 {
   let a = size_f64(x);
   let b = size_f64(y);
-  if (a - 1lu < 0x7feffffffffffffflu && b - 1lu < 0x7feffffffffffffflu) { return x / y; }
+  if (a - 1lu < 0x7feffffffffffffflu && b - 1lu < 0x7feffffffffffffflu) { return guard_f64(x) / y; }
   let sign = (bitcast<u64>(x) ^ bitcast<u64>(y)) & 0x8000000000000000lu;
   if (a > 0x7ff0000000000000lu || b > 0x7ff0000000000000lu || a == b) {
     return bits_f64(0x7ff8000000000000lu);
   }
   return bitcast<f64>(sign | select(0lu, 0x7ff0000000000000lu, a == 0x7ff0000000000000lu || b == 0lu));
 }
+fn native_irem_i64(x: i64, y: i64) -> i64 { return x - x / y * y; }
 fn wide_i64(x: i64) -> i64 { return x | i64(params[1]); }
 fn wide_u64(x: u64) -> u64 { return x | u64(params[1]); }
 fn guard_f64(x: f64) -> f64 { return bitcast<f64>(bitcast<u64>(x) ^ u64(params[1])); }

@@ -35,7 +35,7 @@ def turns(walk: Any, text: str) -> Turns:
         if f"fn {name}(" in text
     )
     if isinstance(walk, Product):
-        inner = walk.step // (walk.slices if walk.slices > 1 else UNROLLED)
+        inner = walk.step // (walk.slices if walk.slices > 1 else min(UNROLLED, walk.step))
         return ((walk.kernel.k.extent, walk.step, ENTERED + inner), (1, 1, each))
     kernel = walk.kernel
     if kernel.inner is None or isinstance(walk, Elements):

@@ -24,7 +24,8 @@ SMALL = 32  # rows and columns of a tile that is shared by slices
 SLICE = 32  # least part of k that a slice takes
 WORKGROUP = 256  # invocations of a tile with slices, at most
 MOST_SLICES = 64
-UNROLLED = 4
+UNROLLED = 8
+SHORT = 8  # instructions of an epilogue that is called once for each sum
 PARTS = "xyzw"
 
 
@@ -97,6 +98,7 @@ class Product(Frame):
         super().__init__(kernel, features)
         self.type = self.values.register(kernel.dtype)
         self.quads = set(cut.quads)
+        self.at_hand, self.read = False, dict[int, str]()  # parameter -> the line that reads it
         self._fit(features, tiling, cut)
 
     def _fit(self, features: Features, tiling: Tiling, cut: Cut) -> None:
@@ -135,9 +137,17 @@ class Product(Frame):
 
     # -- text --------------------------------------------------------------------------------------
 
+    def int(self, value: Int) -> str:
+        """In main a parameter is read once: in a loop with barriers it would be each time."""
+        if not (self.at_hand and isinstance(value, P)):
+            return super().int(value)
+        self.read.setdefault(value.k, f"  let p{value.k} = {super().int(value)};")
+        return f"p{value.k}"
+
     def text(self) -> str:
         epilogue = self._epilogue()
         self.lines, self.indent = [], 1
+        self.at_hand = True
         self._indices()
         for r in range(self.down):
             for q in range(self.right // 4):
@@ -179,7 +189,9 @@ class Product(Frame):
             "  let group = wid.y * many.x + wid.x;",
             "  if (group >= params[0]) { return; }",
             "  let at = lid.x;",
+            *self.read.values(),
         ]
+        self.at_hand = False
         return self.module([*cells, *epilogue, *head, *self.lines, "}"])
 
     def _indices(self) -> None:
@@ -305,7 +317,7 @@ class Product(Frame):
 
     def _multiply(self) -> None:
         """Lines that add the outer products of this step."""
-        copies = UNROLLED if self.slices == 1 else 1
+        copies = min(UNROLLED, self.step) if self.slices == 1 else 1
         start, step = ("slice", self.slices) if self.slices > 1 else ("0u", copies)
         self.open(f"for (var p = {start}; p < {self.step}u; p += {step}u)")
         for u in range(copies):
@@ -322,10 +334,14 @@ class Product(Frame):
 
     def _store(self) -> None:
         """Lines that add the slices, s taking s + h for h = slices / 2, ..., 2, 1, and call the
-        epilogue: in a loop, as it may be long.
+        epilogue: in a loop, where it is long or slices meet.
         """
         per = self.right // 4
         names = [f"acc{r}_{q}" for r in range(self.down) for q in range(per)]
+        if self.slices == 1 and len(self.kernel.epilogue) <= SHORT:
+            for e, name in enumerate(names):
+                self._finish(f"{name}", f"{e // per}u", f"{e % per * self.wide}u")
+            return
         kind = f"array<vec4<{self.type}>, {len(names)}>"
         self.put(f"var made = {kind}({', '.join(names)});")
         self.open(f"for (var e = 0u; e < {len(names)}u; e += 1u)")
@@ -338,14 +354,22 @@ class Product(Frame):
             self.put("workgroupBarrier();")
             self.close()
             self.open("if (slice == 0u)")
-        self.put(f"let sum = {'sums[at]' if self.slices > 1 else 'made[e]'};")
-        self.put(f"let i = tile_i * {self.rows}u + row * {self.down}u + e / {per}u;")
-        self.put(f"let j = tile_j * {self.columns}u + (e % {per}u * {self.wide}u + column) * 4u;")
+        sums = "sums[at]" if self.slices > 1 else "made[e]"
+        self._finish(sums, f"e / {per}u", f"e % {per}u * {self.wide}u")
+        if self.slices > 1:
+            self.close()
+        self.close()
+
+    def _finish(self, sums: str, row: str, column: str) -> None:
+        """Lines that call the epilogue for the four sums at this place of a block."""
+        self.put("{")
+        self.indent += 1
+        self.put(f"let sum = {sums};")
+        self.put(f"let i = tile_i * {self.rows}u + row * {self.down}u + {row};")
+        self.put(f"let j = tile_j * {self.columns}u + ({column} + column) * 4u;")
         batch = "".join(f"{name}, " for name in self.outer)
         for c, part in enumerate(PARTS):
             self.put(f"epilogue(sum.{part}, {batch}i, j + {c}u);")
-        if self.slices > 1:
-            self.close()
         self.close()
 
     def _epilogue(self) -> list[str]:

@@ -93,6 +93,11 @@ class Fours(Walk):
         if not self.whole:
             self.store4(instr.attr.arg, quad, values)
             return
+        if self.whole == self.masks[0]:  # all four are wanted, or none
+            self.open(f"if ({self.whole})")
+            self.store4(instr.attr.arg, quad, values)
+            self.close()
+            return
         self.open(f"if ({self.whole})")
         self.store4(instr.attr.arg, quad, values)
         self.indent -= 1

@@ -5,12 +5,13 @@ are folded by a tree of neighbours: lane l takes op(l, l + h) for h = 1, 2, 4, .
 on the row's extent alone. Steps within a subgroup are made by shuffles where the subgroups are runs
 of `width` lanes, which the shader sees when it runs; the others go through workgroup memory.
 
-What a later stage needs again, a loaded row or a slot, is kept in workgroup memory where it fits; it
-is read by the lane that wrote it.
+What a later stage needs again, a loaded row or a slot, its lane keeps in registers where it fits:
+loops over the row are then written out.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import NamedTuple
 
 from charl.codegen.wgsl_quads import FOUR, Fours, Known
@@ -21,6 +22,16 @@ from charl.schedule.kernel import ROW_BLOCK, STEPS, Access, Instr, Kernel, Stage
 
 CHUNKED = 256  # lanes from which on a row may be longer than a chunk
 SHUFFLED = ("f32", "i32", "u32")  # registers that subgroups exchange
+MOST_QUADS = 8  # of a row that a lane keeps
+LONG = 128  # instructions, times quads, of loops that are not written out
+
+
+class Fit(IntEnum):
+    """How rows fill quads: their extent is any, a multiple of four, or all that lanes keep."""
+
+    ANY = 0
+    FOURS = 1
+    FULL = 2
 
 
 class Kept(NamedTuple):
@@ -60,38 +71,36 @@ class Folds(Fours):
     on: str | None = None  # whether an invocation has a row, where some have none
     cell = "t"  # what the names of running totals begin with
     arrays = 0
+    quad = "q"  # which one of its quads a lane is at, where it keeps some
 
-    def __init__(self, kernel: Kernel, features: Features, lanes: int, rows: int, quads, room: int):
+    def __init__(
+        self,
+        kernel: Kernel,
+        features: Features,
+        lanes: int,
+        rows: int,
+        quads,
+        room: int,
+        fit: Fit = Fit.ANY,
+    ):
         super().__init__(kernel, features, lanes)
         self.lanes, self.quads = lanes, set(quads)
         self.cell_of: dict[Access | int, int] = {}  # what is kept -> its array
-        self.rows, self.room = max(1, rows // lanes) if kernel.outer else 1, room
-        self._keep_rows()
+        self.rows, self.fit = max(1, rows // lanes) if kernel.outer else 1, fit
+        self.each = max(1, room // (4 * lanes))  # quads of a lane
+        if room and self.each <= MOST_QUADS:
+            self._keep_rows()
+        self.full = bool(self.arrays) and fit is Fit.FULL and room == 4 * lanes * self.each
         self.workgroup = lanes * self.rows
 
     def _keep_rows(self) -> None:
-        """Gives what is kept its arrays, one after another; fewer rows then fit."""
-        if not self.room:
-            return
+        """Gives what is kept its arrays, one after another."""
         busy: list[int] = []  # the instruction that takes an array's content last
-        kept = repeated(self.kernel, self.changed)
-        for item in kept:
+        for item in repeated(self.kernel, self.changed):
             free = [k for k, last in enumerate(busy) if last < item.first]
             k = free[0] if free else len(busy)
             busy[k : k + 1] = [item.last]
             self.cell_of[item.what] = k
-        need = 4 * self.room * len(busy)
-        widths = {
-            self.values.register(i.dtype): max(4, BY_SHORT[i.dtype].itemsize)
-            for i in self.body
-            if i.op == "reduce"
-        }
-        cells, memory = sum(widths.values()) * self.lanes, self.features.workgroup_memory
-        if need + cells > memory:
-            self.cell_of = {}
-            return
-        while (need + cells) * self.rows > memory:
-            self.rows //= 2
         self.arrays = len(busy)
 
     # -- text --------------------------------------------------------------------------------------
@@ -123,11 +132,8 @@ class Folds(Fours):
             f"var<workgroup> {name}: array<{kind}, {self.workgroup}>;"
             for kind, name in self.shared.items()
         ]
-        cells += [
-            f"var<workgroup> row{k}: array<vec4<u32>, {self.rows * self.room // 4}>;"
-            for k in range(self.arrays)
-        ]
         head = entry(self.workgroup, "at", shuffles)
+        head += [f"  var row{k}: array<vec4<u32>, {self.each}>;" for k in range(self.arrays)]
         return self.module([*cells, *head, *self.lines, "}"])
 
     def launch(self):
@@ -146,6 +152,10 @@ class Folds(Fours):
         reduces = [(n, i) for n, i in self.numbered(self.stage) if i.op == "reduce"]
         for n, i in reduces:
             self.put(f"var t{n}: {self.values.register(i.dtype)} = {self._identity(i)};")
+        if self.arrays:  # a row is at most one chunk
+            self._kept_loop(stage, step)
+            self._ended(own, reduces)
+            return
         chunked = bool(reduces) and lanes >= CHUNKED
         self.cell = "c" if chunked else "t"
         first, last = ("first", "last") if chunked else ("start", "stop")
@@ -155,19 +165,53 @@ class Folds(Fours):
             for n, i in reduces:
                 self.put(f"var c{n}: {self.values.register(i.dtype)} = {self._identity(i)};")
         self.open(f"for (var j = {first} + 4u * lane; j < {last}; j += {step}u)")
-        for k in range(1, 4):
-            self.put(f"let j{k} = min(j + {k}u, stop - 1u);")
-        masks = ["", *(f"j + {k}u < stop" for k in range(1, 4))]
-        self.four(stage, masks, masks[3])
+        self._four(stage)
         self.close()
         if chunked:
             for n, i in reduces:
                 kind = "add" if i.attr == "dot" else i.attr
                 self.put(f"t{n} = {self.values.fold(kind, i.dtype, f't{n}', [f'c{n}'])};")
             self.close()
+        self._ended(own, reduces)
+
+    def _ended(self, own: dict[int, str], reduces: list[tuple[int, Instr]]) -> None:
+        """After a loop: what was known before it, and the folded totals."""
         self.known, self.inner = own, None
         for n, i in reduces:
             self.tree(n, i)
+
+    def _kept_loop(self, stage: Stage, step: int) -> None:
+        """The loop over a lane's quads, of which it keeps something."""
+        self.cell, known = "t", dict(self.known)
+        out = len(stage.body) * self.each <= LONG
+        if not out:
+            self.open(f"for (var q = 0u; q < {self.each}u; q += 1u)")
+        for q in range(self.each if out else 1):
+            self.known = dict(known)
+            self.quad = f"{q}u" if out else "q"
+            self.put("{")
+            self.indent += 1
+            self.put(f"let j = 4u * lane + {step}u * {self.quad};")
+            if not self.full:
+                self.open("if (j < stop)")
+            self._four(stage)
+            if not self.full:
+                self.close()
+            self.close()
+        if not out:
+            self.close()
+
+    def _four(self, stage: Stage) -> None:
+        if self.fit is Fit.ANY:
+            for k in range(1, 4):
+                self.put(f"let j{k} = min(j + {k}u, stop - 1u);")
+            masks = ["", *(f"j + {k}u < stop" for k in range(1, 4))]
+            self.four(stage, masks, masks[3])
+            return
+        for k in range(1, 4):
+            self.put(f"let j{k} = j + {k}u;")
+        mask = (self.on or "") if self.full else ""
+        self.four(stage, [mask] * 4, mask)
 
     # -- the four elements -------------------------------------------------------------------------
 
@@ -177,7 +221,8 @@ class Folds(Fours):
             for k in FOUR:
                 args = [known[k][a] for a in instr.args]
                 line = f"{name} = {self.values.fold(instr.attr, instr.dtype, name, args)};"
-                self.put(f"if ({self.masks[k]}) {{ {line} }}" if self.masks[k] else line)
+                mask = "" if self.full else self.masks[k]
+                self.put(f"if ({mask}) {{ {line} }}" if mask else line)
         elif instr.op == "keep":
             self._keep(instr, [texts[instr.args[0]] for texts in known])
         elif instr.op == "kept":
@@ -194,8 +239,7 @@ class Folds(Fours):
 
     def _cell(self, what: Access | int) -> str:
         """The quad of what is kept of this row."""
-        base = f"at / {self.lanes}u * {self.room // 4}u + " if self.rows > 1 else ""
-        return f"row{self.cell_of[what]}[{base}(j >> 2u)]"
+        return f"row{self.cell_of[what]}[{self.quad}]"
 
     def _into_cell(self, instr: Instr, values: list[str]) -> None:
         register = self.values.register(instr.dtype)
@@ -259,16 +303,16 @@ class Folds(Fours):
             self.put(f"for (var h = 1u; h < width; h <<= 1u) {{ {t} = {both}; }}")
             self.put(f"{t} = subgroupShuffle({t}, within & ~(width - 1u));")
             self.open(f"if (width < {self.lanes}u)")
-        name = "cells_pair" if self.values.pair(instr.dtype) else f"cells_{register}"
-        cells = self.shared.setdefault(register, name)
-        both = self.values.fold(kind, instr.dtype, f"{cells}[at]", [f"{cells}[at + h]"])
-        self.put(f"{cells}[at] = {t};")
+        own, other = (self.from_cell(instr.dtype, k) for k in ("at", "at + h"))
+        both = self.values.fold(kind, instr.dtype, own, [other])
+        self.put(self.into_cell(instr.dtype, "at", t))
         self.put("workgroupBarrier();")
         self.open(f"for (var h = {'width' if shuffled else '1u'}; h < {self.lanes}u; h <<= 1u)")
-        self.put(f"if ((lane & (2u * h - 1u)) == 0u) {{ {cells}[at] = {both}; }}")
+        line = self.into_cell(instr.dtype, "at", both)
+        self.put(f"if ((lane & (2u * h - 1u)) == 0u) {{ {line} }}")
         self.put("workgroupBarrier();")
         self.close()
-        self.put(f"{t} = {cells}[at - lane];")
+        self.put(f"{t} = {self.from_cell(instr.dtype, 'at - lane')};")
         self.put("workgroupBarrier();")
         if shuffled:
             self.close()

@@ -53,7 +53,7 @@ class Tiling(NamedTuple):
     columns: int = 256
     side: int = 16
     each: int = 8
-    step: int = 16
+    step: int = 8
 
 
 class Unsupported(BackendUnavailable):
@@ -98,6 +98,8 @@ def rounded_again(code: dict[int, tuple[str, tuple[int, ...]]]) -> set[int]:
     """The values of which a later instruction finds out how they were rounded: it takes one of them
     and, again, an operand of it, as in s = x + y, s - x. A compiler that sees s would simplify that.
     `code` is (op, args) of values by number; an fma looks at a rounding where it negates something.
+    What these find is hidden too, and sums of sums beside them: NVIDIA's compiler makes (a + b) * c of
+    a * c + b * c, and (x + y) - s of (x - s) + y.
     """
 
     def source(k: int) -> int:
@@ -114,7 +116,27 @@ def rounded_again(code: dict[int, tuple[str, tuple[int, ...]]]) -> set[int]:
             made, taken = code.get(a, ("", ()))
             if made in _ROUNDS and {source(x) for x in taken} & (operands - {a}):
                 guarded.add(a)
-    return guarded
+    guarded |= {k for k, (op, args) in code.items() if op == "fma" and negates(code, args)}
+    sums = {source(a) for op, args in code.values() if op in ("add", "sub") for a in args}
+    return guarded | {a for a in sums if guarded and code.get(a, ("",))[0] in ("add", "sub")}
+
+
+def scaled(code: dict[int, tuple[str, tuple[int, ...]]], constants: set[int]) -> set[int]:
+    """Products with a factor that is chosen among constants: so that nothing overflows, which a
+    factor taken out of a sum would not prevent.
+    """
+
+    def chosen(k: int) -> bool:
+        op, args = code.get(k, ("", ()))
+        return op == "select" and all(a in constants or chosen(a) for a in args[1:])
+
+    return {k for k, (op, args) in code.items() if op == "mul" and any(map(chosen, args))}
+
+
+def chained(code: dict[int, tuple[str, tuple[int, ...]]]) -> set[int]:
+    """Sums and products that go into others: hidden, each is rounded by itself, as it is elsewhere."""
+    taken = {a for op, args in code.values() if op in ("add", "sub", "mul", "neg") for a in args}
+    return {k for k, (op, _) in code.items() if op in ("add", "sub", "mul") and k in taken}
 
 
 def negates(code: dict[int, tuple[str, tuple[int, ...]]], args: tuple[int, ...]) -> bool:
@@ -234,6 +256,8 @@ class Values:
             number = re.fullmatch(r"(\d+)l?[iu]", args[1])
             by = f"{number[1]}u" if number else args[1] if register == "u32" else f"u32({args[1]})"
             text = f"({args[0]} {'<<' if op == 'shl' else '>>'} {by})"
+        elif op == "irem" and kind == "i":
+            text = f"{'native_' * (register == 'i64')}irem_{register}({', '.join(args)})"
         else:
             text = f"({args[0]} {_INFIX[op]} {args[1]})"
         return self._wrapped(text, dtype) if op in _OVERFLOWS else text
@@ -375,7 +399,10 @@ class Values:
             for k, prim in enumerate(body.code, len(body.args))
             if KIND[prim.dtype] == "f"
         }
-        kept = rounded_again(floats)
+        literal = {
+            k for k, prim in enumerate(body.code, len(body.args)) if prim.op in ("const", "scaled")
+        }
+        kept = rounded_again(floats) | scaled(floats, literal)
         for k, prim in enumerate(body.code, len(body.args)):
             if prim.op == "const":
                 known[k] = self.literal(prim.dtype, prim.attr)

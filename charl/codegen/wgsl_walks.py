@@ -8,6 +8,7 @@ from charl.core.dtypes import BY_SHORT
 from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK, STEPS, Int, Kernel, Stage
 
 UNROLLED = 4  # of a loop whose rounds depend on each other
+COPIES = ((4, 8), (16, 4))  # of a reduction's body, by its instructions, that go at once
 
 
 def entry(workgroup: int, lane: str = "lane", subgroups: bool = False) -> list[str]:
@@ -106,7 +107,11 @@ class Walk(Staged):
             self.put(f"let last = min(first + {lanes * STEPS}u, stop);")
             for n, i in reduces:
                 self.put(f"var c{n}: {self.values.register(i.dtype)} = {self._identity(i)};")
-            self.open(f"for (var j = first{lane}; j < last; j += {lanes}u)")
+            self.put(f"var j = first{lane};")
+            copies = next((n for most, n in COPIES if len(stage.body) <= most), 1)
+            if copies > 1:
+                self._written_out(stage, copies)
+            self.open(f"for (; j < last; j += {lanes}u)")
             self.straight(stage, "c")
             self.close()
             for n, i in reduces:
@@ -124,6 +129,41 @@ class Walk(Staged):
         for n, i in folds:
             if i.attr == "last":
                 self.known[n] = f"t{i.args[0]}"
+
+    def _written_out(self, stage: Stage, copies: int) -> None:
+        """The loop over j while so many steps are left, all of whose loads may be under way at once."""
+        known, lanes = dict(self.known), self.lanes
+        self.open(f"while (j + {(copies - 1) * lanes}u < last)")
+        for copy in range(copies):
+            self.known = dict(known)
+            self.inner = f"j{copy}"
+            self.put("{")
+            self.indent += 1
+            self.put(f"let {self.inner} = j + {copy * lanes}u;")
+            self.straight(stage, "c")
+            self.close()
+        self.put(f"j += {copies * lanes}u;")
+        self.close()
+        self.known, self.inner = known, "j"
+
+    # -- cells in workgroup memory, one a lane -----------------------------------------------------
+
+    def cells(self, dtype: str) -> str:
+        """The array for values of a dtype; bools are words there, since drivers differ in theirs."""
+        kind = self.values.register(dtype)
+        kind = "u32" if kind == "bool" else kind
+        name = "cells_pair" if self.values.pair(dtype) else f"cells_{kind}"
+        return self.shared.setdefault(kind, name)
+
+    def from_cell(self, dtype: str, at: str) -> str:
+        text = f"{self.cells(dtype)}[{at}]"
+        return f"({text} != 0u)" if self.values.register(dtype) == "bool" else text
+
+    def into_cell(self, dtype: str, at: str, x: str) -> str:
+        """The line that stores x."""
+        if self.values.register(dtype) == "bool":
+            x = f"select(0u, 1u, {x})"
+        return f"{self.cells(dtype)}[{at}] = {x};"
 
     def _identity(self, instr) -> str:
         return self.values.identity(instr.attr, instr.dtype)
@@ -249,23 +289,18 @@ class Rows(Walk):
         super().once(stage)
         self.active = None
 
-    def cells(self, dtype: str) -> str:
-        kind = self.values.register(dtype)
-        name = "cells_pair" if self.values.pair(dtype) else f"cells_{kind}"
-        return self.shared.setdefault(kind, name)
-
     def total(self, number: int, instr) -> str:
         """The lanes' totals, folded by a tree."""
-        kind = "add" if instr.attr == "dot" else instr.attr
-        cells = self.cells(instr.dtype)
-        both = self.values.fold(kind, instr.dtype, f"{cells}[lane]", [f"{cells}[lane + h]"])
-        self.put(f"{cells}[lane] = t{number};")
+        dtype, kind = instr.dtype, "add" if instr.attr == "dot" else instr.attr
+        own, other = self.from_cell(dtype, "lane"), self.from_cell(dtype, "lane + h")
+        both = self.values.fold(kind, dtype, own, [other])
+        self.put(self.into_cell(dtype, "lane", f"t{number}"))
         self.put("workgroupBarrier();")
         self.open(f"for (var h = {self.workgroup // 2}u; h > 0u; h >>= 1u)")
-        self.put(f"if (lane < h) {{ {cells}[lane] = {both}; }}")
+        self.put(f"if (lane < h) {{ {self.into_cell(dtype, 'lane', both)} }}")
         self.put("workgroupBarrier();")
         self.close()
-        self.let(number, f"{cells}[0]")
+        self.let(number, self.from_cell(dtype, "0"))
         self.put("workgroupBarrier();")
         return self.known[number]
 
@@ -274,32 +309,33 @@ class Rows(Walk):
         take the last of the lower h, and past the end all are the identity. Products of floats go
         one by one: where those of later lanes alone overflow, 0 would become 0 * inf.
         """
-        cells, kind, dtype = self.cells(instr.dtype), instr.attr, instr.dtype
-        last = f"{cells}[{self.workgroup - 1}]"
-        self.put(f"{cells}[lane] = {x};")
+        kind, dtype = instr.attr, instr.dtype
+        last = self.from_cell(dtype, f"{self.workgroup - 1}")
+        self.put(self.into_cell(dtype, "lane", x))
         if self.active:
-            self.put(f"if (!{self.active}) {{ {cells}[lane] = {self._identity(instr)}; }}")
+            line = self.into_cell(dtype, "lane", self._identity(instr))
+            self.put(f"if (!{self.active}) {{ {line} }}")
         self.put("workgroupBarrier();")
         if kind == "mul" and BY_SHORT[dtype].kind == "f":
             self.open("if (lane == 0u)")
             self.open(f"for (var k = 0u; k < {self.workgroup}u; k += {UNROLLED}u)")
             for u in range(UNROLLED):
-                both = self.values.fold(kind, dtype, f"t{number}", [f"{cells}[k + {u}u]"])
-                self.put(f"t{number} = {both};")
-                self.put(f"{cells}[k + {u}u] = t{number};")
+                x = self.from_cell(dtype, f"k + {u}u")
+                self.put(f"t{number} = {self.values.fold(kind, dtype, f't{number}', [x])};")
+                self.put(self.into_cell(dtype, f"k + {u}u", f"t{number}"))
             self.close()
             self.close()
             self.put("workgroupBarrier();")
-            self.let(number, f"{cells}[lane]")
+            self.let(number, self.from_cell(dtype, "lane"))
             self.put(f"t{number} = {last};")
         else:
             self.open(f"for (var h = 1u; h < {self.workgroup}u; h <<= 1u)")
-            lower = f"{cells}[(lane & ~(h - 1u)) - 1u]"
-            both = self.values.fold(kind, dtype, lower, [f"{cells}[lane]"])
-            self.put(f"if ((lane & h) != 0u) {{ {cells}[lane] = {both}; }}")
+            own, lower = (self.from_cell(dtype, k) for k in ("lane", "(lane & ~(h - 1u)) - 1u"))
+            both = self.values.fold(kind, dtype, lower, [own])
+            self.put(f"if ((lane & h) != 0u) {{ {self.into_cell(dtype, 'lane', both)} }}")
             self.put("workgroupBarrier();")
             self.close()
-            self.let(number, self.values.fold(kind, dtype, f"t{number}", [f"{cells}[lane]"]))
+            self.let(number, self.values.fold(kind, dtype, f"t{number}", [own]))
             self.put(f"t{number} = {self.values.fold(kind, dtype, f't{number}', [last])};")
         self.put("workgroupBarrier();")
 
@@ -353,18 +389,15 @@ class Columns(Walk):
         """The lanes' totals, folded by a tree: lane l takes l + h for h = lanes / 2, ..., 2, 1."""
         if self.lanes == 1:
             return f"t{number}"
-        kind = "add" if instr.attr == "dot" else instr.attr
-        register = self.values.register(instr.dtype)
-        name = "cells_pair" if self.values.pair(instr.dtype) else f"cells_{register}"
-        cells = self.shared.setdefault(register, name)
-        other = f"{cells}[at + h * {self.columns}u]"
-        both = self.values.fold(kind, instr.dtype, f"{cells}[at]", [other])
-        self.put(f"{cells}[at] = t{number};")
+        dtype, kind = instr.dtype, "add" if instr.attr == "dot" else instr.attr
+        own, other = self.from_cell(dtype, "at"), self.from_cell(dtype, f"at + h * {self.columns}u")
+        both = self.values.fold(kind, dtype, own, [other])
+        self.put(self.into_cell(dtype, "at", f"t{number}"))
         self.put("workgroupBarrier();")
         self.open(f"for (var h = {self.lanes // 2}u; h > 0u; h >>= 1u)")
-        self.put(f"if (lane < h) {{ {cells}[at] = {both}; }}")
+        self.put(f"if (lane < h) {{ {self.into_cell(dtype, 'at', both)} }}")
         self.put("workgroupBarrier();")
         self.close()
-        self.put(f"t{number} = {cells}[at % {self.columns}u];")
+        self.put(f"t{number} = {self.from_cell(dtype, f'at % {self.columns}u')};")
         self.put("workgroupBarrier();")
         return f"t{number}"

@@ -76,7 +76,9 @@ class Prepared:
 
     def __init__(self, device, plan, steps, params, size, errors):
         self.device, self.tiling = device, device.tiling
-        self.steps = steps        # (pipeline, params' Part, workgroups, bindings, scratch bytes), None if nothing to do
+        # of each step (pipeline, params' Part, workgroups, bindings, scratch bytes, place of params, arguments
+        # written), or None where there is nothing to do
+        self.steps = steps
         self.params = params      # a bytearray
         self.buffer = device.allocate(max(size, 4))
         self.sent = None          # the bytes that buffer holds
@@ -120,7 +122,8 @@ cdef object _prepare(Plan plan, object device, list programs):
         except Exception as error:
             error.add_note(f"kernel:\n{programs[k].text}")
             raise
-        steps.append((pipeline, part, groups, bindings, shader.scratch_bytes(values), places[k]))
+        written = [j for (j, _), writes in zip(bindings, pipeline.writes) if writes and j >= 0]
+        steps.append((pipeline, part, groups, bindings, shader.scratch_bytes(values), places[k], written))
     return prepared
 
 
@@ -138,13 +141,15 @@ cdef tuple _binding(str name):
 
 cdef list run(state_t *s, Plan plan):
     """Gives the plan's Nodes their values. Returns None, or pairs (Node, Node on the cpu to be computed instead)."""
-    with runtime.interrupts.Held():
-        try:
+    try:
+        if plan.overwrites >= plan.nsteps:  # an interrupt leaves Nodes as they were, to be computed again
             return _run(s, plan)
-        except (DeviceLost, InternalError, MemoryError) as error:
-            if not hasattr(error, "__notes__"):
-                error.add_note("\n".join(["kernels:", *[str(kernel) for kernel in plan.programs]]))
-            raise
+        with runtime.interrupts.Held():
+            return _run(s, plan)
+    except (DeviceLost, InternalError, MemoryError) as error:
+        if not hasattr(error, "__notes__"):
+            error.add_note("\n".join(["kernels:", *[str(kernel) for kernel in plan.programs]]))
+        raise
 
 
 cdef list _run(state_t *s, Plan plan):
@@ -218,11 +223,12 @@ cdef int _dispatch(
     cdef Py_ssize_t j
     cdef step_t *step = &plan.steps[k]
     cdef dict held = {}
+    cdef list bound = []
     device = prepared.device
     for j in range(step.first_alloc, step.last_alloc):
         memory[plan.events[j]] = device.allocate(plan.slots[plan.events[j]].nbytes)
     if prepared.steps[k] is not None:
-        pipeline, params, groups, bindings, scratch, _ = prepared.steps[k]
+        pipeline, params, groups, bindings, scratch, _, written = prepared.steps[k]
         for j, _ in bindings:
             if j in held:
                 continue
@@ -235,8 +241,9 @@ cdef int _dispatch(
             else:
                 held[j] = runtime.device.Part(errors, ERROR_BYTES * k, 24)
                 failing.append(k)
-        _part_ways(device, work, held, bindings, pipeline)
-        bound = [held[j] if at < 0 else _piece(held[j], at, device.caps.part) for j, at in bindings]
+        _part_ways(device, work, held, written)
+        for j, at in bindings:
+            bound.append(held[j] if at < 0 else _piece(held[j], at, device.caps.part))
         work.append(runtime.device.Dispatch(pipeline, tuple(bound), groups, plan.programs[k]))
     for j in range(step.first_free, step.last_free):
         memory[plan.events[j]] = None
@@ -268,14 +275,16 @@ cdef int _commit(state_t *s, Plan plan, int at, list memory) except -1:
     return 0
 
 
-cdef int _part_ways(object device, list work, dict held, list bindings, object pipeline) except -1:
+cdef int _part_ways(object device, list work, dict held, list written) except -1:
     """A buffer that a kernel writes must not be bound a second time: what it reads is a copy."""
-    cdef set written = {j for (j, _), writes in zip(bindings, pipeline.writes) if writes and j >= 0}
-    for j in held:
-        if j >= 0 and j not in written and any([held[other] is held[j] for other in written]):
-            copy = device.allocate(held[j].nbytes)
-            work.append(runtime.device.Copy(held[j], copy))
-            held[j] = copy
+    cdef Py_ssize_t other, j
+    for other in written:
+        buffer = held[other]
+        for j in list(held):
+            if j >= 0 and held[j] is buffer and j not in written:
+                copy = device.allocate(buffer.nbytes)
+                work.append(runtime.device.Copy(buffer, copy))
+                held[j] = copy
     return 0
 
 

@@ -3,33 +3,34 @@
     buffer = device.allocate(nbytes)            pooled; its memory is used again once it is dropped
     device.upload(buffer, data)                 copies data and returns at once
     pipeline = device.pipeline(text)            a WGSL module with the entry point "main"; kept
-    device.submit([Dispatch(...), Copy(...)])   one encoder, one submit
+    device.submit([Dispatch(...), Copy(...)])   hands work over; small pieces wait for each other
     device.read(buffer, into)                   waits for the work so far
 
-Work is done in the order of the calls. All calls of the driver are made under one lock, so threads
-may call at will; a dropped buffer only joins a queue, since destructors run anywhere. A failure of
-the driver becomes MemoryError, DeviceLost, or InternalError with the text of the kernel.
+Work is done in the order of the calls; what waits (runtime.devicework) is submitted first by whatever
+reads, uploads or waits. All calls of the driver are made under one lock, so threads may call at
+will; a dropped buffer only joins a queue, since destructors run anywhere. A failure of the driver
+becomes MemoryError, DeviceLost, or InternalError with the text of the kernel.
 """
 
 from __future__ import annotations
 
 import collections
-import contextlib
 import re
 import threading
-from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from charl.core.errors import DeviceLost, InternalError
-from charl.runtime.devicepool import DevicePool, Raw
+from charl.runtime import direct, interrupts
+from charl.runtime.devicepool import DeviceBuffer, DevicePool
+from charl.runtime.devicework import Copy, Dispatch, Part, Waiting
 
 PIPELINES = 1024  # kept, least recently used dropped first
-BIND_GROUPS = 4096
 GROUPS = 65535  # workgroups in a dimension that every device takes
 READ_CHUNK = 16 << 20  # bytes of a staging buffer
 DIRECT = 16 << 20  # uploads of more bytes go by charl's own staging buffers, not the driver's
 UPLOAD_CHUNK, RING = 4 << 20, 3  # bytes of such a buffer, and how many there are
-AHEAD = 64, 4  # submits between marks, and marks that may be outstanding
+AHEAD = 1024, 2  # dispatches between marks, and marks that may be outstanding
+SUBMIT = 16  # dispatches that a submit counts as: each holds memory of the driver
 
 _BINDING = re.compile(r"@binding\((\d+)\)\s*var<storage(?:,\s*(read_write|read))?>")
 
@@ -47,29 +48,6 @@ class Caps(NamedTuple):
     part: int
 
 
-class DeviceBuffer:
-    """nbytes of a device's memory, which go back to its pool with the last reference."""
-
-    __slots__ = ("__weakref__", "device", "nbytes", "raw")
-
-    def __init__(self, device: Device, raw: Raw, nbytes: int):
-        self.device, self.raw, self.nbytes = device, raw, nbytes
-
-    def __del__(self):
-        self.device.pool.freed.append(self.raw)
-
-    def __repr__(self) -> str:
-        return f"<DeviceBuffer {self.nbytes} bytes on {self.device.name}>"
-
-
-class Part(NamedTuple):
-    """A part of a buffer, as a binding; offset is a multiple of `Device.alignment`."""
-
-    buffer: DeviceBuffer
-    offset: int
-    nbytes: int
-
-
 class Pipeline(NamedTuple):
     """A compiled kernel. number: names it among this device's pipelines; writes: whether it writes
     binding k.
@@ -82,25 +60,36 @@ class Pipeline(NamedTuple):
     writes: tuple[bool, ...]
 
 
-class Dispatch(NamedTuple):
-    """Runs a pipeline in `groups` workgroups; buffers stand binding by binding. kernel: what it is
-    called by.
-    """
+class Calling:
+    """A block of calls of a device's driver, see Device._calling; interrupts wait for its end."""
 
-    pipeline: Pipeline
-    buffers: tuple[DeviceBuffer | Part, ...]
-    groups: int
-    kernel: object = None
+    __slots__ = ("_device", "_held", "_text", "_what")
+
+    def __init__(self, device: Device, what: str, text: str):
+        self._device, self._what, self._text = device, what, text
+        self._held = interrupts.Held()
+
+    def __enter__(self) -> None:
+        device = self._device
+        self._held.__enter__()
+        device.lock.acquire()
+        if device.closed:
+            device.lock.release()
+            self._held.__exit__()
+            raise DeviceLost(f"{self._what}: {device.closed}")
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        try:
+            if error is not None:
+                told = self._device.told(self._what, error, self._text)
+                if told is not error:
+                    raise told from None
+        finally:
+            self._device.lock.release()
+            self._held.__exit__()
 
 
-class Copy(NamedTuple):
-    """Copies all of a buffer to the beginning of another one."""
-
-    source: DeviceBuffer
-    target: DeviceBuffer
-
-
-class Device:
+class Device(Waiting):
     """One adapter, opened. `closed` says why it cannot be used any more, or is empty. `tiling`: the
     sizes of codegen.wgsl.Tiling that suit it, in that order; those that are missing are the usual.
     `tick`: seconds between two timestamps, 0 where it has none.
@@ -115,20 +104,18 @@ class Device:
         memory_limit: int = 0,
         tick: float = 0.0,
     ):
+        most = raw.limits["max-buffer-size"]
+        super().__init__(threading.RLock(), DevicePool(self._create, self._forget, most))
         self.name, self.caps, self.raw = name, caps, raw
-        self.closed = ""
         self.tiling: tuple[int, ...] = ()
         self.tick = tick
         self.clock: Any = None  # runtime.clock's
-        self.lock = threading.RLock()
-        self.counters = {"dispatches": 0, "submits": 0, "bytes_up": 0, "bytes_down": 0}
         self.alignment = raw.limits["min-storage-buffer-offset-alignment"]
         self.side = min(raw.limits["max-compute-workgroups-per-dimension"], GROUPS)
-        self.pool = DevicePool(self._create, self._forget, raw.limits["max-buffer-size"])
         self.pool.limit = memory_limit
         self._wgpu = wgpu
+        self._direct = direct.calls(wgpu)
         self._pipelines: collections.OrderedDict[str, Pipeline] = collections.OrderedDict()
-        self._groups: collections.OrderedDict[tuple, Any] = collections.OrderedDict()
         self._made = 0
         self._staging: list[Any] = []
         self._ring: collections.deque = collections.deque()
@@ -137,39 +124,39 @@ class Device:
 
     # -- failures ----------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _calling(self, what: str, text: str = "") -> Iterator[None]:
+    def _calling(self, what: str, text: str = "") -> Calling:
         """A call of the driver: under the lock, its errors turned into charl's."""
-        with self.lock:
-            if self.closed:
-                raise DeviceLost(f"{what}: {self.closed}")
-            try:
-                yield
-            except (DeviceLost, InternalError):
-                raise
-            except self._wgpu.GPUOutOfMemoryError as error:
-                raise MemoryError(f"{what}: out of memory of {self.name}: {error}") from None
-            except (self._wgpu.GPUError, RuntimeError) as error:
-                if "not enough memory" in str(error).lower():  # some drivers' kind of it
-                    raise MemoryError(f"{what}: out of memory of {self.name}") from None
-                if _says_lost(str(error)):
-                    self.closed = (
-                        f"{self.name} was lost ({_first_line(error)}); what was on it is gone; "
-                        "charl.gpu.reset() opens it again"
-                    )
-                    raise DeviceLost(f"{what}: {self.closed}") from None
-                raise InternalError(f"{what} on {self.name}: {error}", text or None) from None
+        return Calling(self, what, text)
+
+    def told(self, what: str, error: BaseException, text: str) -> BaseException:
+        """What an error of wgpu means; of one that is not wgpu's, itself."""
+        if isinstance(error, (DeviceLost, InternalError)):
+            return error
+        if isinstance(error, self._wgpu.GPUOutOfMemoryError):
+            return MemoryError(f"{what}: out of memory of {self.name}: {error}")
+        if not isinstance(error, (self._wgpu.GPUError, RuntimeError)):
+            return error
+        if "not enough memory" in str(error).lower():  # some drivers' kind of it
+            return MemoryError(f"{what}: out of memory of {self.name}")
+        if _says_lost(str(error)):
+            self.closed = (
+                f"{self.name} was lost ({_first_line(error)}); what was on it is gone; "
+                "charl.gpu.reset() opens it again"
+            )
+            return DeviceLost(f"{what}: {self.closed}")
+        return InternalError(f"{what} on {self.name}: {error}", text or None)
 
     def close(self, why: str) -> None:
         """Gives the device up: every later call raises DeviceLost, which says why."""
         with self.lock:
             if not self.closed:
                 self.closed = why
-                self._groups.clear()
+                self.groups.clear()
                 self._pipelines.clear()
                 self._staging.clear()
                 self._ring.clear()
                 self._marks.clear()
+                self.waiting.clear()
                 self.raw.destroy()
 
     # -- memory ------------------------------------------------------------------------------------
@@ -183,12 +170,8 @@ class Device:
 
     def _forget(self) -> None:
         """Buffers are about to be destroyed: bind groups must not hold them."""
-        self._groups.clear()
-
-    def allocate(self, nbytes: int) -> DeviceBuffer:
-        """A buffer, its contents unspecified. Raises MemoryError, which says how much is in use."""
-        with self._calling("allocate"):
-            return DeviceBuffer(self, self.pool.take(nbytes), nbytes)
+        self.flush()
+        self.groups.clear()
 
     def trim(self) -> None:
         """Gives memory that is only kept for later back to the driver."""
@@ -209,6 +192,7 @@ class Device:
             return
         with self._calling("upload"):
             raw, queue = self._raw(buffer), self.raw.queue
+            self.flush()
             whole = nbytes & ~3
             if whole > DIRECT:
                 self._upload_staged(raw, view[:whole], offset)
@@ -244,6 +228,7 @@ class Device:
         """Copies a buffer's first bytes into a writable C-contiguous object. Waits for them."""
         view = memoryview(into).cast("B")
         with self._calling("read"):
+            self.flush()
             waiting: collections.deque = collections.deque()
             for start in range(0, view.nbytes, READ_CHUNK):
                 size = min(READ_CHUNK, view.nbytes - start)
@@ -313,7 +298,7 @@ class Device:
                     for k, mode in sorted(modes.items())
                 ]
             )
-            module = self.raw.create_shader_module(code=text)
+            module = self._direct.module(self.raw, text)
             compute = self.raw.create_compute_pipeline(
                 layout=self.raw.create_pipeline_layout(bind_group_layouts=[layout]),
                 compute={"module": module, "entry_point": "main"},
@@ -325,30 +310,27 @@ class Device:
                 self._pipelines.popitem(last=False)
             return found
 
-    def _bind_group(self, dispatch: Dispatch) -> Any:
-        places = []
-        for item in dispatch.buffers:
-            if type(item) is Part:
-                places.append((item.buffer.raw.number, item.offset, item.nbytes))
-            else:
-                assert isinstance(item, DeviceBuffer)
-                places.append((item.raw.number, 0, item.raw.nbytes))
-        key = (dispatch.pipeline.number, *places)
-        found = self._groups.get(key)
-        if found is not None:
-            self._groups.move_to_end(key)
-            return found
+    def bind_group(self, dispatch: Dispatch) -> Any:
+        """The bind group of a dispatch."""
         entries = []
-        for k, ((_, offset, size), item) in enumerate(zip(places, dispatch.buffers)):
-            raw = self._raw(item.buffer if isinstance(item, Part) else item)
-            entries.append(
-                {"binding": k, "resource": {"buffer": raw, "offset": offset, "size": size}}
-            )
-        found = self.raw.create_bind_group(layout=dispatch.pipeline.layout, entries=entries)
-        self._groups[key] = found
-        while len(self._groups) > BIND_GROUPS:
-            self._groups.popitem(last=False)
-        return found
+        for k, item in enumerate(dispatch.buffers):
+            raw, offset = item, 0
+            if isinstance(item, Part):
+                raw, offset = item.buffer, item.offset
+            size = item.nbytes if isinstance(item, Part) else item.raw.nbytes
+            where = {"buffer": self._raw(raw), "offset": offset, "size": size}
+            entries.append({"binding": k, "resource": where})
+        with self._calling("submit"):
+            return self.raw.create_bind_group(layout=dispatch.pipeline.layout, entries=entries)
+
+    def copied(self, item: Copy) -> tuple:
+        """The arguments of the driver's copy."""
+        nbytes = (min(item.source.nbytes, item.target.nbytes) + 3) & ~3
+        return self._raw(item.source), 0, self._raw(item.target), 0, nbytes
+
+    def folded(self, groups: int) -> tuple[int, int]:
+        """The workgroups of a large dispatch along x and y."""
+        return fold(groups, self.side)
 
     def timestamps(self, count: int) -> tuple[Any, Any]:
         """A query set of so many timestamps, and the buffer that takes them."""
@@ -358,48 +340,51 @@ class Device:
                 size=8 * count, usage=usage.QUERY_RESOLVE | usage.COPY_SRC
             )
 
-    def submit(self, work: Sequence[Dispatch | Copy], clock: Any = None) -> None:
-        """Encodes all of the work, in order, and submits it at once. A Clock times each dispatch."""
-        text = ""
-        with self._calling("submit", text):
+    def flush(self, clock: Any = None) -> None:
+        """Submits what waits, as one command buffer."""
+        if not self.waiting:
+            return
+        with self._calling("submit"):
+            work = self.taken()
             encoder = self.raw.create_command_encoder()
-            run = None
-            count = 0
-            for item in work:
-                if isinstance(item, Copy):
-                    if run is not None:
-                        run.end()
-                        run = None
-                    nbytes = (min(item.source.nbytes, item.target.nbytes) + 3) & ~3
-                    encoder.copy_buffer_to_buffer(
-                        self._raw(item.source), 0, self._raw(item.target), 0, nbytes
-                    )
-                    continue
-                group = self._bind_group(item)
-                if run is None:
-                    run = encoder.begin_compute_pass(
-                        timestamp_writes=clock.writes(count) if clock else None
-                    )
-                run.set_pipeline(item.pipeline.compute)
-                run.set_bind_group(0, group)
-                run.dispatch_workgroups(*fold(item.groups, self.side))
-                count += 1
-                if clock:
-                    run.end()
-                    run = None
-            if run is not None:
-                run.end()
+            count = self._encode(encoder, work, clock)
             if clock:
                 clock.resolve(encoder, count)
             self.raw.queue.submit([encoder.finish()])
             self.counters["submits"] += 1
-            self.counters["dispatches"] += count
-            self._bound_queue()
+            self._bound_queue(count)
 
-    def _bound_queue(self) -> None:
-        """The caller may run ahead of the device by so many submits, so that memory stays flat."""
-        self._unmarked += 1
-        if self._unmarked == AHEAD[0]:
+    def _encode(self, encoder: Any, work: list[tuple], clock: Any) -> int:
+        """Writes work into an encoder. Returns the number of dispatches."""
+        run = pipeline = None
+        count = 0
+        for item in work:
+            if len(item) == 5:
+                if run is not None:
+                    run.end()
+                    run = pipeline = None
+                encoder.copy_buffer_to_buffer(*item)
+                continue
+            if run is None:
+                writes = clock.writes(count) if clock else None
+                run = encoder.begin_compute_pass(timestamp_writes=writes)
+            compute, group, x, y = item
+            if compute is not pipeline:
+                pipeline = compute
+                run.set_pipeline(compute)
+            self._direct.dispatch(run, group, x, y)
+            count += 1
+            if clock:
+                run.end()
+                run = pipeline = None
+        if run is not None:
+            run.end()
+        return count
+
+    def _bound_queue(self, count: int) -> None:
+        """The caller may run ahead of the device by so much, so that memory stays flat."""
+        self._unmarked += count + SUBMIT
+        if self._unmarked >= AHEAD[0]:
             self._unmarked = 0
             self._marks.append(self._mark())
             if len(self._marks) > AHEAD[1]:
@@ -421,6 +406,7 @@ class Device:
     def synchronize(self) -> None:
         """Waits for all submitted work."""
         with self._calling("synchronize"):
+            self.flush()
             while self._marks:
                 self._reach(*self._marks.popleft())
             self._reach(*self._mark())

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import signal
 import threading
+from _signal import getsignal
+from _signal import signal as handle  # signal's own make enums of numbers first: 1 us each
 from typing import Any
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGALRM")  # those that people let raise
-_SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+_SIGNALS = tuple(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name))
 
 
 class Held:
@@ -30,10 +32,10 @@ class Held:
             return  # no handler runs here
         try:
             for number in _SIGNALS:
-                handler = signal.getsignal(number)
+                handler = getsignal(number)
                 if callable(handler):
                     self._handlers[number] = handler
-                    signal.signal(number, self._note)
+                    handle(number, self._note)
         except BaseException:
             self.__exit__()
             raise
@@ -45,13 +47,13 @@ class Held:
         try:
             while self._handlers:
                 number = next(iter(self._handlers))
-                signal.signal(number, self._handlers[number])  # runs those that are back already
+                handle(number, self._handlers[number])  # runs those that are back already
                 del self._handlers[number]
         except BaseException:
             self.__exit__()
             raise
         while self._came:
             number, frame = self._came.pop(0)
-            handler = signal.getsignal(number)
+            handler = getsignal(number)
             if callable(handler):
                 handler(number, frame)

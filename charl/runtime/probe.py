@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 
 from charl.runtime.device import Device, DeviceBuffer, Dispatch
 
-THREADS = 64  # invocations of a workgroup
-REPEATS = 5
+THREADS = 256  # invocations of a workgroup
+REPEATS = 9
 ACCUMULATORS = 8  # vec4 sums of an invocation: more than the latency of an fma needs
-FMA_THREADS = 1 << 16
+FMA_THREADS = 1 << 20
 LONG = 0.02  # seconds that a measured submit takes at least
 
 _HEAD = """@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> result: array<vec4<f32>>;
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) many: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
-  let at = (wid.y * many.x + wid.x) * 64u + lane;
+  let at = (wid.y * many.x + wid.x) * 256u + lane;
   if (at >= arrayLength(&result)) { return; }
 """
 _COPY = f"{_HEAD}  result[at] = source[at];\n}}\n"
@@ -44,8 +43,12 @@ def _seconds(device: Device, dispatch: Dispatch, times: int = 1) -> float:
     return (time.perf_counter() - start) / times
 
 
-def _median(seconds: Callable[[], float]) -> float:
-    return statistics.median(seconds() for _ in range(REPEATS))
+def _least(seconds: Callable[[], float], warm: float) -> float:
+    """Of nine, after so many seconds of work: an idle device takes a second or two to speed up."""
+    until = time.perf_counter() + warm
+    while time.perf_counter() < until:
+        seconds()
+    return min(seconds() for _ in range(REPEATS))
 
 
 def _buffer(device: Device, nbytes: int) -> DeviceBuffer:
@@ -55,19 +58,19 @@ def _buffer(device: Device, nbytes: int) -> DeviceBuffer:
     return made
 
 
-def copy_bandwidth(device: Device, nbytes: int = 64 << 20) -> float:
+def copy_bandwidth(device: Device, nbytes: int = 64 << 20, warm: float = 0.05) -> float:
     """Bytes a second, read and written together, of a kernel that copies nbytes (a multiple of 16)
-    to another place; fewer where the device binds fewer. Median of five.
+    to another place; fewer where the device binds fewer. The best of nine.
     """
     nbytes = min(nbytes, device.caps.part)
     buffers = _buffer(device, nbytes), _buffer(device, nbytes)
     work = Dispatch(device.pipeline(_COPY), buffers, -(-nbytes // (16 * THREADS)))
     times = max(1, round(LONG / max(_seconds(device, work), _seconds(device, work), 1e-6)))
-    return 2 * nbytes / _median(lambda: _seconds(device, work, times))
+    return 2 * nbytes / _least(lambda: _seconds(device, work, times), warm)
 
 
-def fma_peak(device: Device, seconds: float = LONG) -> float:
-    """float32 operations a second, an fma counting as two. Median of five."""
+def fma_peak(device: Device, seconds: float = LONG, warm: float = 0.05) -> float:
+    """float32 operations a second, an fma counting as two. The best of nine."""
     source, target = _buffer(device, 16 * (ACCUMULATORS + 1)), device.allocate(16 * FMA_THREADS)
     work = Dispatch(device.pipeline(_fma_text()), (source, target), FMA_THREADS // THREADS)
     rounds = 16
@@ -78,4 +81,4 @@ def fma_peak(device: Device, seconds: float = LONG) -> float:
             break
         rounds *= 2
     made = 2 * 4 * ACCUMULATORS * rounds * FMA_THREADS
-    return made / _median(lambda: _seconds(device, work))
+    return made / _least(lambda: _seconds(device, work), warm)

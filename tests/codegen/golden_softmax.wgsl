@@ -7,7 +7,10 @@ fn lt_f32(x: f32, y: f32) -> bool { return x < y && ordered_f32(x, y); }
 fn div_f32(x: f32, y: f32) -> f32 {
   let a = bitcast<u32>(x) & 0x7fffffffu;
   let b = bitcast<u32>(y) & 0x7fffffffu;
-  if (a - 1u < 0x7f7fffffu && b - 1u < 0x7f7fffffu) { return x / y; }
+  if (a - 1u < 0x7f7fffffu && b - 1u < 0x7f7fffffu) {
+    if (b <= 0x7e800000u) { return x / y; }
+    return guard_f32(x * 0.25f) / guard_f32(y * 0.25f);
+  }
   let sign = (bitcast<u32>(x) ^ bitcast<u32>(y)) & 0x80000000u;
   if (a > 0x7f800000u || b > 0x7f800000u || a == b) { return bits_f32(0x7fc00000u); }
   return bitcast<f32>(sign | select(0u, 0x7f800000u, a == 0x7f800000u || b == 0u));
@@ -20,10 +23,15 @@ fn fma_f32(x: f32, y: f32, z: f32) -> f32 {
     let finite = max(bitcast<u32>(x) & 0x7fffffffu, bitcast<u32>(y) & 0x7fffffffu) < 0x7f800000u;
     return select(s, z, finite && (bitcast<u32>(z) & 0x7f800000u) == 0x7f800000u);
   }
-  let x1 = bitcast<f32>(bitcast<u32>(x) & 0xfffff000u);
-  let y1 = bitcast<f32>(bitcast<u32>(y) & 0xfffff000u);
-  let x0 = x - x1;
-  let y0 = y - y1;
+  if ((bitcast<u32>(p) & 0x7fffffffu) < 0x12800000u) { return s; }
+  let small = (bitcast<u32>(x) & 0x7fffffffu) < 0x1f800000u;
+  let less = (bitcast<u32>(y) & 0x7fffffffu) < 0x1f800000u;
+  let u = x * select(select(1.0f, 0x1p-64f, less), 0x1p+64f, small);
+  let v = y * select(select(1.0f, 0x1p+64f, less), 0x1p-64f, small);
+  let x1 = bitcast<f32>(bitcast<u32>(u) & 0xfffff000u);
+  let y1 = bitcast<f32>(bitcast<u32>(v) & 0xfffff000u);
+  let x0 = u - x1;
+  let y0 = v - y1;
   let e = guard_f32(guard_f32(guard_f32(x1 * y1 - p) + x1 * y0) + x0 * y1) + x0 * y0;
   let t = guard_f32(s - p);
   let lost = guard_f32(p - guard_f32(s - t)) + (z - t);
@@ -77,9 +85,8 @@ fn op_exp_f32(v0: f32) -> f32 {
 @group(0) @binding(1) var<storage, read> a0: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> a1: array<vec4<f32>>;
 fn store_a1(i: u32, v: f32) { a1[i >> 2u][i & 3u] = v; }
-var<workgroup> cells_f32: array<f32, 64>;
-var<workgroup> row0: array<vec4<u32>, 512>;
-@compute @workgroup_size(64)
+var<workgroup> cells_f32: array<f32, 256>;
+@compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) many: vec3<u32>,
         @builtin(num_subgroups) subgroups: u32, @builtin(subgroup_size) size: u32,
         @builtin(subgroup_invocation_id) within: u32,
@@ -87,33 +94,51 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) many: ve
   let group = wid.y * many.x + wid.x;
   if (group >= params[0]) { return; }
   let at = lid.x;
-  let lane = at % 32u;
-  let own = group * 2u + at / 32u;
+  var row0: array<vec4<u32>, 2>;
+  let lane = at % 8u;
+  let own = group * 32u + at / 8u;
   let on = own < params[4u];
   let row = min(own, params[4u] - 1u);
   let i0 = row;
   let start = 0u;
   let end = params[2u];
   let stop = select(0u, end, on);
-  let width = select(1u, min(size, 32u), subgroups * size == 64u);
+  let width = select(1u, min(size, 8u), subgroups * size == 256u);
   var t1: f32 = bits_f32(0xff800000u);
-  for (var j = start + 4u * lane; j < stop; j += 128u) {
-    let j1 = min(j + 1u, stop - 1u);
-    let j2 = min(j + 2u, stop - 1u);
-    let j3 = min(j + 3u, stop - 1u);
-    let v0q = a0[(params[2u] * i0 + j) >> 2u];
-    row0[at / 32u * 256u + (j >> 2u)] = vec4<u32>(bitcast<u32>(v0q.x), bitcast<u32>(v0q.y), bitcast<u32>(v0q.z), bitcast<u32>(v0q.w));
-    t1 = op_maximum_f32(t1, v0q.x);
-    if (j + 1u < stop) { t1 = op_maximum_f32(t1, v0q.y); }
-    if (j + 2u < stop) { t1 = op_maximum_f32(t1, v0q.z); }
-    if (j + 3u < stop) { t1 = op_maximum_f32(t1, v0q.w); }
+  {
+    let j = 4u * lane + 32u * 0u;
+    if (j < stop) {
+      let j1 = j + 1u;
+      let j2 = j + 2u;
+      let j3 = j + 3u;
+      let v0q = a0[(params[2u] * i0 + j) >> 2u];
+      row0[0u] = vec4<u32>(bitcast<u32>(v0q.x), bitcast<u32>(v0q.y), bitcast<u32>(v0q.z), bitcast<u32>(v0q.w));
+      t1 = op_maximum_f32(t1, v0q.x);
+      t1 = op_maximum_f32(t1, v0q.y);
+      t1 = op_maximum_f32(t1, v0q.z);
+      t1 = op_maximum_f32(t1, v0q.w);
+    }
+  }
+  {
+    let j = 4u * lane + 32u * 1u;
+    if (j < stop) {
+      let j1 = j + 1u;
+      let j2 = j + 2u;
+      let j3 = j + 3u;
+      let v0q = a0[(params[2u] * i0 + j) >> 2u];
+      row0[1u] = vec4<u32>(bitcast<u32>(v0q.x), bitcast<u32>(v0q.y), bitcast<u32>(v0q.z), bitcast<u32>(v0q.w));
+      t1 = op_maximum_f32(t1, v0q.x);
+      t1 = op_maximum_f32(t1, v0q.y);
+      t1 = op_maximum_f32(t1, v0q.z);
+      t1 = op_maximum_f32(t1, v0q.w);
+    }
   }
   for (var h = 1u; h < width; h <<= 1u) { t1 = op_maximum_f32(t1, subgroupShuffleXor(t1, h)); }
   t1 = subgroupShuffle(t1, within & ~(width - 1u));
-  if (width < 32u) {
+  if (width < 8u) {
     cells_f32[at] = t1;
     workgroupBarrier();
-    for (var h = width; h < 32u; h <<= 1u) {
+    for (var h = width; h < 8u; h <<= 1u) {
       if ((lane & (2u * h - 1u)) == 0u) { cells_f32[at] = op_maximum_f32(cells_f32[at], cells_f32[at + h]); }
       workgroupBarrier();
     }
@@ -121,53 +146,88 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) many: ve
     workgroupBarrier();
   }
   var t6: f32 = bits_f32(0x80000000u);
-  for (var j = start + 4u * lane; j < stop; j += 128u) {
-    let j1 = min(j + 1u, stop - 1u);
-    let j2 = min(j + 2u, stop - 1u);
-    let j3 = min(j + 3u, stop - 1u);
-    let w2 = row0[at / 32u * 256u + (j >> 2u)];
-    let v0_3 = (bitcast<f32>(w2.x) - t1);
-    let v1_3 = (bitcast<f32>(w2.y) - t1);
-    let v2_3 = (bitcast<f32>(w2.z) - t1);
-    let v3_3 = (bitcast<f32>(w2.w) - t1);
-    let v0_4 = op_exp_f32(v0_3);
-    let v1_4 = op_exp_f32(v1_3);
-    let v2_4 = op_exp_f32(v2_3);
-    let v3_4 = op_exp_f32(v3_3);
-    row0[at / 32u * 256u + (j >> 2u)] = vec4<u32>(bitcast<u32>(v0_4), bitcast<u32>(v1_4), bitcast<u32>(v2_4), bitcast<u32>(v3_4));
-    t6 = (t6 + v0_4);
-    if (j + 1u < stop) { t6 = (t6 + v1_4); }
-    if (j + 2u < stop) { t6 = (t6 + v2_4); }
-    if (j + 3u < stop) { t6 = (t6 + v3_4); }
+  {
+    let j = 4u * lane + 32u * 0u;
+    if (j < stop) {
+      let j1 = j + 1u;
+      let j2 = j + 2u;
+      let j3 = j + 3u;
+      let w2 = row0[0u];
+      let v0_3 = (bitcast<f32>(w2.x) - t1);
+      let v1_3 = (bitcast<f32>(w2.y) - t1);
+      let v2_3 = (bitcast<f32>(w2.z) - t1);
+      let v3_3 = (bitcast<f32>(w2.w) - t1);
+      let v0_4 = op_exp_f32(v0_3);
+      let v1_4 = op_exp_f32(v1_3);
+      let v2_4 = op_exp_f32(v2_3);
+      let v3_4 = op_exp_f32(v3_3);
+      row0[0u] = vec4<u32>(bitcast<u32>(v0_4), bitcast<u32>(v1_4), bitcast<u32>(v2_4), bitcast<u32>(v3_4));
+      t6 = (t6 + v0_4);
+      t6 = (t6 + v1_4);
+      t6 = (t6 + v2_4);
+      t6 = (t6 + v3_4);
+    }
+  }
+  {
+    let j = 4u * lane + 32u * 1u;
+    if (j < stop) {
+      let j1 = j + 1u;
+      let j2 = j + 2u;
+      let j3 = j + 3u;
+      let w2 = row0[1u];
+      let v0_3 = (bitcast<f32>(w2.x) - t1);
+      let v1_3 = (bitcast<f32>(w2.y) - t1);
+      let v2_3 = (bitcast<f32>(w2.z) - t1);
+      let v3_3 = (bitcast<f32>(w2.w) - t1);
+      let v0_4 = op_exp_f32(v0_3);
+      let v1_4 = op_exp_f32(v1_3);
+      let v2_4 = op_exp_f32(v2_3);
+      let v3_4 = op_exp_f32(v3_3);
+      row0[1u] = vec4<u32>(bitcast<u32>(v0_4), bitcast<u32>(v1_4), bitcast<u32>(v2_4), bitcast<u32>(v3_4));
+      t6 = (t6 + v0_4);
+      t6 = (t6 + v1_4);
+      t6 = (t6 + v2_4);
+      t6 = (t6 + v3_4);
+    }
   }
   for (var h = 1u; h < width; h <<= 1u) { t6 = (t6 + subgroupShuffleXor(t6, h)); }
   t6 = subgroupShuffle(t6, within & ~(width - 1u));
-  if (width < 32u) {
+  if (width < 8u) {
     cells_f32[at] = t6;
     workgroupBarrier();
-    for (var h = width; h < 32u; h <<= 1u) {
+    for (var h = width; h < 8u; h <<= 1u) {
       if ((lane & (2u * h - 1u)) == 0u) { cells_f32[at] = (cells_f32[at] + cells_f32[at + h]); }
       workgroupBarrier();
     }
     t6 = cells_f32[at - lane];
     workgroupBarrier();
   }
-  for (var j = start + 4u * lane; j < stop; j += 128u) {
-    let j1 = min(j + 1u, stop - 1u);
-    let j2 = min(j + 2u, stop - 1u);
-    let j3 = min(j + 3u, stop - 1u);
-    let w7 = row0[at / 32u * 256u + (j >> 2u)];
-    let v0_8 = div_f32(bitcast<f32>(w7.x), t6);
-    let v1_8 = div_f32(bitcast<f32>(w7.y), t6);
-    let v2_8 = div_f32(bitcast<f32>(w7.z), t6);
-    let v3_8 = div_f32(bitcast<f32>(w7.w), t6);
-    if (j + 3u < stop) {
+  {
+    let j = 4u * lane + 32u * 0u;
+    if (j < stop) {
+      let j1 = j + 1u;
+      let j2 = j + 2u;
+      let j3 = j + 3u;
+      let w7 = row0[0u];
+      let v0_8 = div_f32(bitcast<f32>(w7.x), t6);
+      let v1_8 = div_f32(bitcast<f32>(w7.y), t6);
+      let v2_8 = div_f32(bitcast<f32>(w7.z), t6);
+      let v3_8 = div_f32(bitcast<f32>(w7.w), t6);
       a1[(params[2u] * i0 + j) >> 2u] = vec4<f32>(v0_8, v1_8, v2_8, v3_8);
-    } else {
-      store_a1(params[2u] * i0 + j, v0_8);
-      if (j + 1u < stop) { store_a1(params[2u] * i0 + j1, v1_8); }
-      if (j + 2u < stop) { store_a1(params[2u] * i0 + j2, v2_8); }
-      if (j + 3u < stop) { store_a1(params[2u] * i0 + j3, v3_8); }
+    }
+  }
+  {
+    let j = 4u * lane + 32u * 1u;
+    if (j < stop) {
+      let j1 = j + 1u;
+      let j2 = j + 2u;
+      let j3 = j + 3u;
+      let w7 = row0[1u];
+      let v0_8 = div_f32(bitcast<f32>(w7.x), t6);
+      let v1_8 = div_f32(bitcast<f32>(w7.y), t6);
+      let v2_8 = div_f32(bitcast<f32>(w7.z), t6);
+      let v3_8 = div_f32(bitcast<f32>(w7.w), t6);
+      a1[(params[2u] * i0 + j) >> 2u] = vec4<f32>(v0_8, v1_8, v2_8, v3_8);
     }
   }
 }

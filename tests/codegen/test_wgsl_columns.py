@@ -42,6 +42,6 @@ def test_tilings_move_no_bit(name):
 def test_lanes_follow_extents():
     kernel = kernels.reduction("add", "f32", "column")
     assert wgsl.suited(kernel, [1024, 4])[0] == 64
-    assert wgsl.suited(kernel, [1024, 1 << 14])[0] == 4
-    assert wgsl.suited(kernel, [1024, 1 << 16])[0] == 1
+    assert wgsl.suited(kernel, [1024, 1 << 16])[0] == 4
+    assert wgsl.suited(kernel, [1024, 1 << 18])[0] == 1
     assert wgsl.suited(kernel, [20, 4])[0] == 2

@@ -39,8 +39,8 @@ def made(kernel, params, arrays, want=None, tiling=wgsl.USUAL, **changed):
     shader = wgsl.emit(
         kernel,
         features("full"),
-        *suited[:4],
-        suited[4]._replace(**changed) if changed else suited[4],
+        *suited[:5],
+        suited[5]._replace(**changed) if changed else suited[5],
     )
     return shaders.run(shader, kernel, arrays, params)[0][-1]
 

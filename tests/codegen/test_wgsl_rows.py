@@ -5,7 +5,7 @@ workgroup has, what is kept; against the reference, and to the bit against each 
 import numpy as np
 import pytest
 
-from charl.codegen import wgsl
+from charl.codegen import wgsl, wgsl_rows
 from charl.schedule.kernel import Access, Axis, Kernel, P
 from tests.codegen import kernels, shaders
 from tests.codegen.kernels import CASES
@@ -108,12 +108,22 @@ def test_subgroups_move_no_bit(name, n):
 
 def test_rows_are_kept_where_they_fit():
     kernel = CASES["softmax"](1, np.random.default_rng(0))[0]
-    have = wgsl.Features(workgroup_memory=32768)
 
-    def text(n, have=have):
-        return wgsl.emit(kernel, have, *wgsl.suited(kernel, [n, 3])).text
+    def text(n, **limits):
+        return wgsl.emit(kernel, wgsl.Features(**limits), *wgsl.suited(kernel, [n, 3])).text
 
-    assert text(4096).count("a0[") == 1 and text(4096).count("= op_exp_f32(") == 4
-    assert text(40).count("a0[") == 1 and "row0: array<vec4<u32>, 512>" in text(40)
+    assert "row0: array<vec4<u32>, 4>" in text(4096)
+    assert text(4096).count("a0[") == 4 and text(4096).count("= op_exp_f32(") == 16
+    assert text(40).count("a0[") == 2
     assert text(8196).count("a0[") == 3
-    assert text(4096, have._replace(workgroup_memory=16384)).count("a0[") == 3
+    assert text(4096, max_workgroup=64).count("a0[") == 3  # 16 quads a lane
+
+
+@pytest.mark.parametrize("n", [40, 41, 64, 128, 1000, 1024])
+def test_loops_that_are_not_written_out_give_the_same_bits(n, monkeypatch):
+    kernel, arrays, params = CASES["softmax"](n, np.random.default_rng(4))
+    have = features("full")
+    want = bits(kernel, arrays, params, have)
+    monkeypatch.setattr(wgsl_rows, "LONG", 0)
+    assert "for (var q" in wgsl.emit(kernel, have, *wgsl.suited(kernel, params)).text
+    assert bits(kernel, arrays, params, have) == want

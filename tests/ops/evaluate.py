@@ -55,9 +55,10 @@ def cast(x, dtype):
             else (x >= float(info.min)) & (x < float(info.max))
         )
         y = np.where(inside, x, 0).astype(target)
+        most, least = target.type(info.max), target.type(info.min)
         return np.where(
-            inside, y, np.where(np.isnan(x), 0, np.where(x > 0, info.max, info.min))
-        ).astype(target)
+            inside, y, np.where(np.isnan(x), target.type(0), np.where(x > 0, most, least))
+        )
     if (
         dtype == "bf16"
         and x.dtype.itemsize > 4

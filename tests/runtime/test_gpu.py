@@ -10,7 +10,7 @@ import pytest
 
 from charl.core.errors import BackendUnavailable, DeviceLost, InternalError
 from charl.core.settings import config
-from charl.runtime import gpu
+from charl.runtime import direct, gpu
 from charl.runtime.device import GROUPS, Copy, Dispatch, Part, fold
 from charl.runtime.devicepool import DevicePool, size_class
 
@@ -89,10 +89,56 @@ def test_work_of_one_submit_is_done_in_order(device):
     work = [_add(device, one, a, b, 100) for a, b in zip(buffers, buffers[1:])]
     last = device.allocate(400)
     device.submit([*work, Copy(buffers[-1], last), _add(device, one, last, source, 100)])
+    assert (_values(device, source, np.float32, 100) == 6).all()
     after = gpu.counters()
     assert after["submits"] - before["submits"] == 1
     assert after["dispatches"] - before["dispatches"] == 6
-    assert (_values(device, source, np.float32, 100) == 6).all()
+
+
+def test_small_work_waits_for_more(device):
+    one = _params(device, 100, 1)
+    value = _array(device, np.zeros(100, np.float32))
+
+    def steps(count):
+        nonlocal value
+        before = gpu.counters()["submits"]
+        for _ in range(count):
+            new = device.allocate(400)
+            device.submit([_add(device, one, value, new, 100)])
+            value = new
+        return gpu.counters()["submits"] - before
+
+    device.synchronize()
+    assert steps(10) == 0
+    assert (_values(device, value, np.float32, 100) == 10).all()  # a read does not wait
+    assert steps(10) == 0
+    device.upload(value, np.full(100, 5, np.float32))  # nor does what comes after
+    assert (_values(device, value, np.float32, 100) == 5).all()
+    assert 1 <= steps(1000) <= 10
+    assert (_values(device, value, np.float32, 100) == 1005).all()
+
+
+def test_large_work_does_not_wait_for_an_idle_device(device):
+    count = 5 << 20
+    one, source, target = (
+        _params(device, count, 1),
+        device.allocate(4 * count),
+        device.allocate(4 * count),
+    )
+    device.synchronize()
+    device.busy = 0.0
+    before = gpu.counters()["submits"]
+    device.submit([_add(device, one, source, target, count)])
+    assert gpu.counters()["submits"] == before + 1
+
+
+def test_without_the_shorter_way_to_the_driver(device, monkeypatch):
+    monkeypatch.setattr(device, "_direct", direct.calls(object()))
+    assert type(device._direct) is direct.Plain
+    given = np.arange(1000, dtype=np.float32)
+    source, target = _array(device, given), device.allocate(given.nbytes)
+    device.submit([_add(device, _params(device, 1000, 0.5), source, target, 1000)])
+    assert np.array_equal(_values(device, target, np.float32, 1000), given + np.float32(0.5))
 
 
 def test_a_binding_may_be_a_part_of_a_buffer(device):
@@ -129,10 +175,10 @@ def test_pipelines_and_bind_groups_are_kept(device):
     source, target = _array(device, np.zeros(64, np.float32)), device.allocate(256)
     one = _params(device, 64, 1)
     device.submit([_add(device, one, source, target, 64)])
-    made = len(device._groups)
+    made = len(device.groups)
     assert device.pipeline(ADD) is device.pipeline(ADD)
     device.submit([_add(device, one, source, target, 64)])
-    assert len(device._groups) == made
+    assert len(device.groups) == made
 
 
 # -- memory ----------------------------------------------------------------------------------------
@@ -217,7 +263,7 @@ def test_ten_thousand_steps_leave_memory_flat(device):
         device.submit([_add(device, one, value, new, 64)])
         value = new
         if k % (steps // 6) == steps // 6 - 1:
-            seen.append((_resident(), device.memory_stats()["in_use"], len(device._groups)))
+            seen.append((_resident(), device.memory_stats()["in_use"], len(device.groups)))
     assert (_values(device, value, np.float32, 64) == steps).all()
     assert len({in_use for _, in_use, _ in seen}) == 1 and seen[-1][2] <= 10
     assert seen[-1][0] - seen[1][0] < 8 << 20
@@ -288,7 +334,7 @@ FORK = """
 import os, sys
 import numpy as np
 from charl.core.errors import BackendUnavailable, DeviceLost
-from charl.runtime import gpu
+from charl.runtime import direct, gpu
 device = gpu.device()
 buffer = device.allocate(16)
 child = os.fork()
