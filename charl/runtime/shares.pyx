@@ -53,6 +53,13 @@ cdef int32_t threads_for(
     return <int32_t>max(1, most)
 
 
+cdef bint is_single(const timing_t *timing, int64_t work, double estimated) noexcept:
+    """Whether a launch of machine code is known to be one thread's."""
+    if _parallel_work or num_threads() < 2:
+        return work < 2 * _parallel_work or num_threads() < 2
+    return estimated < TINY_NS or 0 < timing.nanoseconds < 2 * LEAST_SHARE_NS
+
+
 cdef int32_t launched(
     charl_kernel_t fn, charl_launch_t *launch, int64_t units, int32_t threads, timing_t *timed
 ) noexcept nogil:
