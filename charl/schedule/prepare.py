@@ -68,6 +68,7 @@ class Graph:
         self.inplace: set[int] = set()
         self.host = host  # on a GPU nothing is written out, packed or given a rim
         self.packs: dict[tuple[int, int], int] = {}
+        self.turned: dict[int, int] = {}  # updates that got another buffer: what they update
 
     def __str__(self) -> str:
         lines = []
@@ -97,6 +98,16 @@ class Graph:
             return ()
         copy = v.src[0]
         return (copy, self.vertices[copy].src[0]) if copy in self.inplace else (copy,)
+
+    def owned(self, at: int) -> bool:
+        """Whether a vertex's buffer may be overwritten: it gets one of its own, and no update before
+        claimed it.
+        """
+        v = self.vertices[at]
+        claimed = any(self.vertices[c].src[0] == at for c in self.inplace)
+        return (
+            not claimed and not v.flags & (OUT | HANDLE) and v.op not in ("const", "fill", "empty")
+        )
 
     def reshape(self, at: int, shape: Sequence[Number]) -> int:
         x = self.vertices[at]
@@ -233,22 +244,13 @@ def _normal(graph: Graph, v: Vertex) -> int:
 
 def _update(graph: Graph, v: Vertex) -> int:
     base, value = v.src
-    mine = v.flags & DONATE and _owned(graph, base)
+    mine = v.flags & DONATE and graph.owned(base)
     if value == base:  # x.T[...] = x: the value must be a copy by the time that the base changes
         value = graph.add("copy", v.dtype, v.shape, (base,))
     copy = graph.add("copy", v.dtype, v.shape, (base,))
     if mine:
         graph.inplace.add(copy)
     return graph.add("update", v.dtype, v.shape, (copy, value), v.attrs, v.sizes)
-
-
-def _owned(graph: Graph, at: int) -> bool:
-    """Whether a vertex's buffer may be overwritten: it gets one of its own, and no update before
-    claimed it.
-    """
-    v = graph[at]
-    claimed = any(graph[c].src[0] == at for c in graph.inplace)
-    return not claimed and not v.flags & (OUT | HANDLE) and v.op not in ("const", "fill", "empty")
 
 
 def _fill(graph: Graph, v: Vertex, number: int) -> int:

@@ -2,17 +2,14 @@
 
 Such an update gets a buffer of its own. What it leaves of its base, a slab before it and one behind it
 along each axis, is copied there; the old buffer goes back to the pool after its last reader. So a
-sweep of a stencil reads and writes an array once.
+sweep of a stencil reads and writes an array once. A second such update of the same box finds the
+border that it wants in the buffer before last, and overwrites that one: sweeps take turns with two.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from charl.schedule.prepare import SEEN, Graph
 from charl.schedule.sizes import Number, product, same
-
-if TYPE_CHECKING:
-    from charl.schedule.prepare import Graph
 
 Slab = tuple[tuple[Number, ...], tuple[Number, ...]]  # start, shape
 
@@ -24,6 +21,11 @@ def turn(graph: Graph, at: int) -> list[int] | None:
     v = graph[at]
     copy, value = v.src
     base = graph[copy].src[0]
+    older = _older(graph, at, base)
+    graph.turned.setdefault(at, base)
+    if older is not None:
+        graph[copy].src = (older,)
+        return [older]
     slabs = _slabs(graph, at, base)
     if not slabs:
         return None
@@ -34,6 +36,19 @@ def turn(graph: Graph, at: int) -> list[int] | None:
     graph.inplace.discard(copy)
     v.src = (made[-1], value)
     return made
+
+
+def _older(graph: Graph, at: int, base: int) -> int | None:
+    """What `base`, an update of the same box as `at`, was made from: outside the box they are equal.
+    None where nothing is known of it, or where its buffer is wanted.
+    """
+    v, last = graph[at], graph[base]
+    if at in graph.turned or base not in graph.turned or v.attrs != last.attrs:
+        return None
+    older = graph.turned[base]
+    if graph[older].op == "leaf" or graph[older].flags & SEEN or not graph.owned(older):
+        return None
+    return older if all(map(same, v.sizes, last.sizes)) else None
 
 
 def _slabs(graph: Graph, at: int, base: int) -> list[tuple[tuple, tuple[Number, ...]]]:
