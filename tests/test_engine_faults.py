@@ -105,6 +105,8 @@ def test_no_memory_for_python_objects():
             x[2:5] += x[1:4]
             view = x[::2]
             view *= 2.5
+            for k in range(4):
+                x[k : k + 2, 1] += x[5 - k, 1:3].T
             return x, float(ch.sum(ch.max(other * 2 + x, axis=1)))
         want = program()[0].tolist(), program()[1]
         failures = successes = 0

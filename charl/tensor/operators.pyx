@@ -31,6 +31,10 @@ cdef Node binary_node(int op, object left, object right):
             b = current(<Tensor>right)
             if b.dtype == dtype and infer.OPERAND[op][dtype] == dtype:
                 return graph.new(op, infer.RESULT[op][dtype], infer.broadcast2(a.shape, b.shape), (a, b))
+            dtype = infer.PROMOTE[dtype][b.dtype]
+            if (dtype == a.dtype or dtype == b.dtype) and infer.OPERAND[op][dtype] == dtype and not a.device | b.device:
+                a, b = operands.cast(a, dtype), operands.cast(b, dtype)
+                return graph.new(op, infer.RESULT[op][dtype], infer.broadcast2(a.shape, b.shape), (a, b))
         elif infer.OPERAND[op][dtype] == dtype and op != POW:
             if infer.KIND[dtype] == infer.KIND_F:
                 if type(right) is float or type(right) is int:

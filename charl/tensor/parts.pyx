@@ -15,7 +15,7 @@ from charl.tensor.handle cimport Tensor, blank
 from charl.tensor.value cimport (
     bare, check_writable, current, dtype_of, keep, replace, root_of, shape_of, wrapped, write,
 )
-from charl.tensor.views cimport View
+from charl.tensor.views cimport Box, View
 
 from charl.core import shapes
 from charl.tensor.indexing import Advanced
@@ -25,6 +25,9 @@ cdef Tensor part(Tensor tensor, object index):
     """tensor[index]: a view where NumPy gives one, else a Tensor of its own."""
     cdef tuple shape = shape_of(tensor), found
     cdef Tensor made = tensor
+    cdef Box box = None if tensor.view is not None else views.box_of(shape, index)
+    if box is not None:
+        return _boxed(tensor, box)
     if type(index) is Tensor:
         return wrapped(_selected(tensor, <Tensor>index))
     found = indexing.basic(index, shape)
@@ -44,10 +47,14 @@ cdef Tensor part(Tensor tensor, object index):
 
 cdef int assign_part(Tensor tensor, object index, object value) except -1:
     """tensor[index] = value."""
-    cdef tuple shape = shape_of(tensor), found = indexing.basic(index, shape)
+    cdef tuple shape = shape_of(tensor), found
     cdef Tensor target = tensor
     cdef int dtype = dtype_of(tensor)
     cdef View mine
+    cdef Box box = None if tensor.view is not None else views.box_of(shape, index)
+    if box is not None:
+        return _assign_box(tensor, box, value)
+    found = indexing.basic(index, shape)
     check_writable(tensor)
     if found is None:
         _scatter(tensor, index, value)
@@ -65,6 +72,28 @@ cdef int assign_part(Tensor tensor, object index, object value) except -1:
         node = graph.make(graph.RESHAPE, dtype, sliced, (node,))
     write(target, node)
     return 0
+
+
+cdef int _assign_box(Tensor root, Box box, object value) except -1:
+    """Stores value in a box of a root, as assign_part does."""
+    cdef View view
+    cdef Node node
+    if type(value) is Tensor and (<Tensor>value).view is not None:
+        view = (<Tensor>value).view
+        if view.base is root and box.steps == view.steps:
+            return 0
+    node = operands.fit(operands.stored(bare(value), root.node.dtype, root.node.device), box.shape, "setitem")
+    return replace(root, views.box_updated(box, root.node, node))
+
+
+cdef Tensor _boxed(Tensor root, Box box):
+    """A view of a root's box."""
+    cdef Tensor made = Tensor.__new__(Tensor)
+    cdef View view = View.__new__(View)
+    view.base, view.box = root, box
+    view.shape, view.strides, view.offset, view.steps = box.shape, box.strides, box.offset, box.steps
+    made.view = view
+    return made
 
 
 cdef tuple _strides(Tensor tensor):

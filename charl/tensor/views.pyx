@@ -6,10 +6,109 @@ present Node, so that a view sees every write; writing through it gives the root
 """
 
 cimport cython
-from libc.stdint cimport int64_t
+from cpython.object cimport PyObject
+from cpython.slice cimport PySlice_Unpack
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
 
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
+from charl.tensor cimport indexing
+
+cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
+    long long PyLong_AsLongLong(PyObject *)  # -1 for what is no int; shapes hold ints alone
+
+cdef enum:
+    BOXES = 512  # that are known, each in the place that its numbers give it
+
+cdef list _boxes = [None] * BOXES
+
+
+@cython.final
+@cython.no_gc
+cdef class Box:
+    """A part of an array that slices say, neither all of it nor empty: what is needed to show and to update it.
+
+    Boxes are kept: a program's loops take the same ones again and again, and making one takes 0.5 us.
+    """
+
+
+cdef int _numbers(tuple shape, object index, int64_t *at) except -1:
+    """Writes what says a box, and returns 1; 0 where it takes more than slices."""
+    cdef Py_ssize_t ndim = PyTuple_GET_SIZE(shape), count = 1, k, start, stop, step
+    cdef object item = index
+    if type(index) is tuple:
+        count = PyTuple_GET_SIZE(<tuple>index)
+    if count > ndim or ndim > BOX_AXES:
+        return 0
+    memset(at, 0, 4 * BOX_AXES * sizeof(int64_t))
+    for k in range(ndim):
+        start, stop, step = 0, PY_SSIZE_T_MAX, 1
+        if k < count:
+            if type(index) is tuple:
+                item = <object>PyTuple_GET_ITEM(<tuple>index, k)
+            if type(item) is not slice:
+                return 0
+            PySlice_Unpack(item, &start, &stop, &step)
+        at[4 * k] = PyLong_AsLongLong(PyTuple_GET_ITEM(shape, k))
+        at[4 * k + 1], at[4 * k + 2], at[4 * k + 3] = start, stop, step
+    return 1
+
+
+cdef Box box_of(tuple shape, object index):
+    """The Box of an index into an array of this shape; None where there is none."""
+    cdef int64_t[4 * BOX_AXES] numbers
+    cdef uint64_t mixed = PyTuple_GET_SIZE(shape)
+    cdef Py_ssize_t k
+    cdef Box box
+    if not _numbers(shape, index, numbers):
+        return None
+    for k in range(4 * PyTuple_GET_SIZE(shape)):
+        mixed = (mixed ^ <uint64_t>numbers[k]) * <uint64_t>0x9E3779B97F4A7C15
+    k = mixed >> 55
+    box = <Box>_boxes[k]
+    if box is None or PyTuple_GET_SIZE(box.shape) != PyTuple_GET_SIZE(shape) or (
+        memcmp(box.numbers, numbers, sizeof(numbers)) != 0
+    ):
+        box = _boxes[k] = _new_box(shape, index)
+        memcpy(box.numbers, numbers, sizeof(numbers))
+    return box if box.steps is not None else None
+
+
+cdef Box _new_box(tuple shape, object index):
+    cdef tuple sizes, sliced, strides = c_strides(shape)
+    cdef Py_ssize_t n = PyTuple_GET_SIZE(shape), k
+    cdef Box box
+    cdef Node update
+    sizes, sliced, _, _, whole, _ = indexing.basic(index, shape)
+    box = Box.__new__(Box)
+    box.shape = sliced
+    if whole or 0 in sliced:
+        return box  # without steps: not to be used
+    box.strides = tuple([strides[k] * sizes[n + k] for k in range(n)])
+    for k in range(n):
+        box.offset += <int64_t>strides[k] * <int64_t>sizes[k]
+    box.steps = ((graph.SLICE, sliced, None, sizes),)
+    box.extra = (None, sizes, None)
+    update = graph.make(graph.UPDATE, 0, shape, (), (("slice", n),), sizes + sliced)
+    box.stored, box.stored_id = update.extra, update.attr_id
+    return box
+
+
+cdef Node box_shown(Box box, Node root):
+    """What a box shows of a root's value."""
+    cdef Node node = graph.new(graph.SLICE, root.dtype, box.shape, (root,))
+    node.extra = box.extra
+    return node
+
+
+cdef Node box_updated(Box box, Node root, Node value):
+    """The root's value with value, of the box's shape, stored in the box."""
+    cdef Node node = graph.new(graph.UPDATE, root.dtype, root.shape, (root, value))
+    node.extra, node.attr_id = box.stored, box.stored_id
+    return node
 
 
 @cython.final
@@ -46,6 +145,8 @@ cdef View moved(View view, int op, tuple shape, object attrs, tuple sizes, tuple
 cdef Node applied(View view, Node node):
     """What view shows of a root whose value is node."""
     cdef tuple step
+    if view.box is not None:
+        return box_shown(view.box, node)
     for step in view.steps:
         node = graph.make(step[0], node.dtype, <tuple>step[1], (node,), step[2], <tuple>step[3])
     return node
@@ -54,6 +155,8 @@ cdef Node applied(View view, Node node):
 cdef Node updated(View view, Node root, Node value):
     """The root's value with value, of the view's shape, stored where view shows it."""
     cdef list attrs = [], sizes = []
+    if view.box is not None:
+        return box_updated(view.box, root, value)
     if _is_tangled(view.steps):
         attrs.append(("strided", len(view.shape)))
         sizes = [view.offset, *view.strides, *view.shape]
