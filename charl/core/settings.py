@@ -126,9 +126,9 @@ SETTINGS = (
     Setting(
         "parallel_work",
         "int",
-        65536,
+        0,
         (0, _MOST),
-        "element operations that each thread must at least get; less work uses fewer threads",
+        "element operations that each thread must at least get; 0: by the time that launches take",
     ),
     Setting(
         "hot_launches",

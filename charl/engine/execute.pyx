@@ -25,8 +25,8 @@ from charl.runtime.pool cimport pool_alloc, pool_free
 from charl.core.errors import InternalError
 from charl.core.settings import config
 from charl.engine import tiers
-from charl.runtime.launch import set_parallel_work
 from charl.runtime.pool import set_limit
+from charl.runtime.shares import set_parallel_work
 from charl.runtime.threads import default_num_threads, set_num_threads
 
 cdef int _debug = 0

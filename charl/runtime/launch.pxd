@@ -2,6 +2,7 @@
 from libc.stdint cimport int32_t, int64_t
 
 from charl.runtime.abi cimport charl_error_t, charl_kernel_t, charl_launch_t
+from charl.runtime.shares cimport timing_t
 
 cdef enum:  # Program.state
     IDLE = 0     # nobody compiles it
@@ -42,6 +43,7 @@ ctypedef struct step_t:
     int64_t work
     int64_t scratch        # bytes of one thread, for the kernel's slots
     int32_t first_alloc, last_alloc, first_commit, last_commit, first_free, last_free
+    timing_t timing
     int32_t chain          # 1 + the number of the chain that starts here; -1 where its first step does this one too
 
 ctypedef struct link_t:    # a step of a chain
@@ -102,5 +104,4 @@ cdef struct counters_t:
     int64_t interpreted
 
 cdef counters_t counters
-cdef int64_t parallel_work
 cdef double estimate(Program program, int64_t work, bint machine) noexcept

@@ -14,7 +14,8 @@ from libc.stdint cimport int32_t, int64_t, uintptr_t
 from charl.core.ints cimport PyTuple_GET_ITEM
 from charl.runtime.abi cimport CHARL_ABI, CHARL_ENOMEM, charl_error_t, charl_kernel_t, charl_launch_t
 from charl.runtime.pool cimport pool_alloc, pool_free
-from charl.runtime.threads cimport num_threads, parallel
+from charl.runtime.shares cimport is_alone, launched, threads_for
+from charl.runtime.threads cimport num_threads
 
 cdef extern from *:
     """
@@ -55,8 +56,6 @@ cdef extern from *:
 cdef double MACHINE_NS = 0.12
 cdef double INTERP_NS = 0.6
 cdef double GIL_NS = 50_000
-
-parallel_work = 65536
 
 cdef char *_scratch = NULL
 cdef int64_t _scratch_bytes = 0
@@ -141,7 +140,7 @@ cdef class Plan:
             if kind != SLOT_LEAF and slots[root][0] == SLOT_LEAF:
                 self.in_place = True
         if self.in_place:
-            _share(self, steps)
+            _reuse(self, steps)
             chains = ()
         self.overwrites = self.nsteps
         strips = {slot for chain in chains for slot in chain[3]}
@@ -291,7 +290,7 @@ cdef class Plan:
         if self.result < 0:
             return False
         program = <Program>PyTuple_GET_ITEM(<PyObject *>self.programs, 0)
-        return program.tier == 2 and self.steps.work * program.weight < 2 * parallel_work
+        return program.tier == 2 and is_alone(&self.steps.timing, self.steps.work * program.weight, estimate(program, self.steps.work, True))
 
     cdef int32_t brief_step(self, const int64_t *scalars, charl_error_t *error) noexcept:
         """Launches a brief plan, whose step has its buffers; a CHARL_ code."""
@@ -331,6 +330,7 @@ cdef class Plan:
         cdef int32_t code = 0, threads = 1
         cdef int64_t per_thread = 0, needed, units = st.units, work = st.work
         cdef double nanoseconds
+        cdef bint timed
         cdef int j
         cdef charl_fp_t fp
         if units == 0 or st.chain < 0:
@@ -355,8 +355,10 @@ cdef class Plan:
         launch.thread = 0
         launch.nthreads = 1
         launch.reserved = 0
-        if work >= 2 * parallel_work and units > 1:
-            threads = <int32_t>min(units, min(num_threads(), work // parallel_work))
+        machine = machine and (<Program>self.programs[k]).machine_fn != NULL
+        threads = threads_for(&st.timing, units, work, nanoseconds, machine, &timed)
+        if st.timing.nanoseconds > 0:
+            nanoseconds = st.timing.nanoseconds
         needed = per_thread * threads
         if needed > _scratch_bytes and not _grow_scratch(needed):
             return CHARL_ENOMEM
@@ -364,20 +366,14 @@ cdef class Plan:
         launch.scratch_bytes = per_thread
         if nanoseconds < threads * GIL_NS:
             fp = charl_fp_enter()
-            if threads == 1:
-                code = fn(&launch, 0, units)
-            else:
-                code = parallel(fn, &launch, units, threads)
+            code = launched(fn, &launch, units, threads, &st.timing if timed else NULL)
             charl_fp_leave(fp)
         else:  # a faster tier may take a program's place meanwhile
             count = 1 if st.chain == 0 else self.chains[st.chain - 1].count
             owners = [(<Program>program).machine_owner for program in self.programs[k : k + count]]  # no-cython-lint
             with nogil:
                 fp = charl_fp_enter()
-                if threads == 1:
-                    code = fn(&launch, 0, units)
-                else:
-                    code = parallel(fn, &launch, units, threads)
+                code = launched(fn, &launch, units, threads, &st.timing if timed else NULL)
                 charl_fp_leave(fp)
         if code:
             error[0] = launch.error
@@ -400,7 +396,7 @@ cdef int _only_result(Plan plan) noexcept:
     return -1 if st.last_commit - st.first_commit != 1 else result
 
 
-cdef int _share(Plan plan, list steps) except -1:
+cdef int _reuse(Plan plan, list steps) except -1:
     """Temporary memory that is taken ahead of all launches serves one after the other where sizes agree."""
     cdef int k, root
     last = {plan.slots[slot].root: k for k, (_, used, *_) in enumerate(steps) for slot in used}
@@ -463,12 +459,6 @@ cdef bint _grow_scratch(int64_t needed) noexcept:
         pool_free(_scratch, _scratch_bytes)
     _scratch, _scratch_bytes = grown, needed
     return True
-
-
-def set_parallel_work(int64_t work):
-    """Element operations that each thread must at least get."""
-    global parallel_work
-    parallel_work = max(work, 1)
 
 
 def counts():

@@ -111,7 +111,7 @@ def test_threads_and_backends_give_the_same_bits(shape, axis):
     x, results = sample("f4", shape), []
     for backend in ("interp", "llvm"):
         for threads in (1, 2, 5):
-            with ch.config(backend=backend, num_threads=threads, parallel_work=0):
+            with ch.config(backend=backend, num_threads=threads, parallel_work=1):
                 results.append(scan(SUM, x, axis).tobytes())
     assert len(set(results)) == 1
 
