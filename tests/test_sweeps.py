@@ -182,3 +182,23 @@ def test_sweeps_take_few_buffers():
 
     peak(3)
     assert peak(40) <= 8.5 * 512 * 512 * 8
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("columns", [3, 5, 16, 17, 24, 32, 48, 80, 128, 144])
+def test_rows_that_begin_within_a_line(dtype, columns):
+    """Rows of a multiple of 64 bytes, and others; the first element stored lies anywhere in a line."""
+    rng = np.random.default_rng(0)
+    with ch.config(backend="llvm"):
+        for left in (*range(1, min(columns, 20), 3), columns - 2):
+            x = rng.standard_normal((6, columns)).astype(dtype)
+            for _ in range(40):  # until it is compiled fully
+                a, want = ch.asarray(x) + 0, x.copy()
+                a[1:-1, left:] = a[:-2, left:] * 2 + a[2:, left - 1 : -1]
+                ch.eval(a)
+            want[1:-1, left:] = want[:-2, left:] * 2 + want[2:, left - 1 : -1]
+            ch.wait_compiled()
+            a = ch.asarray(x) + 0
+            a[1:-1, left:] = a[:-2, left:] * 2 + a[2:, left - 1 : -1]
+            assert np.array_equal(a.numpy(), want)

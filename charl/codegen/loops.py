@@ -32,6 +32,8 @@ class Loops(Body):
             used = Counter(i.op for stage in kernel.stages for i in stage.body)
             self.ops.repeated = frozenset(op for op, times in used.items() if times > 1)
         self.costs, self.sizes = self._measure()
+        # of one register, for what a row leaves of wider vectors: 22 float64 are 16 and 6 of 8
+        self.lanes_left = [max(2, min(self.most_lanes, host.vector_bytes // n)) for n in self.sizes]
         self.native = all(host.native_mask(BY_SHORT[a.dtype].itemsize) for a in kernel.args)
 
     def choose(self, cost: int, size: int) -> tuple[int, bool]:
@@ -137,13 +139,22 @@ class Loops(Body):
         code.label = rest.label
 
     def vectors(
-        self, code: Code, first: str, last: str, width: int, split: bool, body, streamed=None
+        self,
+        code: Code,
+        first: str,
+        last: str,
+        width: int,
+        split: bool,
+        body,
+        streamed=None,
+        tail=None,
     ) -> None:
         """`body(code, index, mask)` for index first, first + width, ... below last. streamed: a
-        condition and the body for whole vectors where it holds; needs `split`.
+        condition and the body for whole vectors where it holds; tail: fewer lanes and their body,
+        for what is left of whole vectors. Both need `split`.
         """
 
-        def masked(c: Code, index: str) -> None:
+        def masked(c: Code, index: str, width: int = width, body=body) -> None:
             left = self.least(c, c.op(f"sub i64 {last}, {index}"), str(width))
             body(c, index, self._mask(c, c.op(f"trunc i64 {left} to i32"), width))
 
@@ -158,6 +169,9 @@ class Loops(Body):
             code.when(condition, lambda c: c.loop(first, stop, width, other))
             begin = code.op(f"select i1 {condition}, i64 {stop}, i64 {first}")
         code.loop(begin, stop, width, lambda c, i: body(c, i, None))
+        if tail:
+            code.loop(stop, last, tail[0], lambda c, i: masked(c, i, *tail))
+            return
         code.when(code.op(f"icmp slt i64 {stop}, {last}"), lambda c: masked(c, stop))
 
     def _mask(self, code: Code, count: str, width: int) -> str:

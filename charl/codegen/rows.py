@@ -22,6 +22,7 @@ from charl.schedule.kernel import GROUP, LANES, STEPS, UNIT, Access, Instr, Kern
 # MB) takes 2.8 ms so, and 4.2 otherwise; exp (80 MB) 2.1 and 1.8, since its results stay in the cache.
 STREAM = 96 << 20
 ACCESS = ("load", "store")
+FINE = 4  # registers of a vector from which on what is left of it is walked by single ones
 
 
 class Rows(Squares):
@@ -150,6 +151,7 @@ class Rows(Squares):
 
     def _walk(self, at: Region, first: str, last: str) -> None:
         """The stage's body along the inner axis."""
+        stage = self.kernel.stages[at.stage]
 
         def body(c: Code, index: str, mask: str | None, streams: bool = False) -> None:
             self.stage(replace(at, code=c, inner=index, mask=mask, splats={}, streams=streams))
@@ -158,7 +160,58 @@ class Rows(Squares):
         if at.stage in self.streaming:
             condition = self.streams(at, first, self.streaming[at.stage])
             streamed = condition, lambda c, index: body(c, index, None, True)
-        self.vectors(at.code, first, last, *self.walks[at.stage], body, streamed)
+        tail, few = None, self.lanes_left[at.stage]
+        width, split = self.walks[at.stage]
+        if split and self.native and few < width and not at.square and _folds_nothing(stage):
+            less = replace(at, width=few, fixed={})
+
+            def rest(c: Code, index: str, mask: str) -> None:
+                self.stage(replace(less, code=c, inner=index, mask=mask, splats={}))
+
+            if few * FINE <= width:
+                tail = few, rest
+            lead = self._lead(stage, few) if first == "0" else None
+            if lead is not None:
+                some = at.code.op(f"icmp ne i64 {lead}, 0")
+                at.code.when(some, lambda c: self._first_lanes(c, lead, last, few, rest))
+                first = self.least(at.code, lead, last)
+        self.vectors(at.code, first, last, width, split, body, streamed, tail)
+
+    def _first_lanes(self, code: Code, lead: str, last: str, width: int, body) -> None:
+        """Elements 0 to `lead`, as the last lanes of a vector that begins before the row."""
+        index = code.op(f"sub i64 {lead}, {width}")
+        skipped = code.op(f"sub i64 {width}, {lead}")
+        end = self.least(code, code.op(f"sub i64 {last}, {index}"), str(width))
+        before = self._mask(code, code.op(f"trunc i64 {skipped} to i32"), width)
+        mask = self._mask(code, code.op(f"trunc i64 {end} to i32"), width)
+        lanes = vector("i1", width)
+        mask = code.op(f"select {lanes} {before}, {lanes} zeroinitializer, {lanes} {mask}")
+        body(code, index, mask)
+
+    def _lead(self, stage: Stage, width: int) -> str | None:
+        """The elements of each row ahead of the first that is stored at a line; 0 where rows differ
+        in that. Vectors that lie across two lines take twice as long.
+        """
+        stores = [i.attr for i in stage.body if i.op == "store" and i.attr.strides[-1] == 1]
+        if not stores or not self.kernel.outer:
+            return None
+        size = BY_SHORT[self.kernel.args[stores[0].arg].dtype].itemsize
+        if size * width != LINE:
+            return None
+
+        def make() -> str:
+            code, access = self.entry, stores[0]
+            start = code.op(f"mul i64 {self.int(access.offset)}, {size}")
+            start = code.op(f"add i64 {self.buffer(access.arg, 'i64')}, {start}")
+            lead = code.op(f"and i64 {code.op(f'sub i64 0, {start}')}, {LINE - 1}")
+            lead = code.op(f"udiv i64 {lead}, {size}")
+            for stride in access.strides[:-1]:
+                rest = code.op(f"and i64 {self.int(stride)}, {LINE // size - 1}")
+                same = code.op(f"icmp eq i64 {rest}, 0")
+                lead = code.op(f"select i1 {same}, i64 {lead}, i64 0")
+            return lead
+
+        return self.once(("lead", stores[0]), make)
 
     # -- stores past the caches --------------------------------------------------------------------
 

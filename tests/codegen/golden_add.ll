@@ -73,35 +73,38 @@ loop51:
   %v62 = icmp slt i64 %v61, %v29
   br i1 %v62, label %loop51, label %done52
 done52:
-  %v63 = icmp slt i64 %v29, %v7
-  br i1 %v63, label %then64, label %done65
-then64:
-  %v66 = sub i64 %v7, %v29
-  %v67 = call i64 @llvm.smin.i64(i64 %v66, i64 32)
-  %v68 = trunc i64 %v67 to i32
-  %v69 = insertelement <32 x i32> poison, i32 %v68, i64 0
-  %v70 = shufflevector <32 x i32> %v69, <32 x i32> poison, <32 x i32> zeroinitializer
-  %v71 = icmp ult <32 x i32> <i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7, i32 8, i32 9, i32 10, i32 11, i32 12, i32 13, i32 14, i32 15, i32 16, i32 17, i32 18, i32 19, i32 20, i32 21, i32 22, i32 23, i32 24, i32 25, i32 26, i32 27, i32 28, i32 29, i32 30, i32 31>, %v70
-  %v72 = getelementptr float, ptr %v37, i64 %v29
-  %v73 = call <32 x float> @llvm.masked.load.v32f32.p0(ptr %v72, i32 4, <32 x i1> %v71, <32 x float> zeroinitializer)
-  %v74 = getelementptr float, ptr %v41, i64 %v29
-  %v75 = call <32 x float> @llvm.masked.load.v32f32.p0(ptr %v74, i32 4, <32 x i1> %v71, <32 x float> zeroinitializer)
-  %v76.1 = fadd <32 x float> %v73, %v75
-  %v77 = getelementptr float, ptr %v46, i64 %v29
-  call void @llvm.masked.store.v32f32.p0(<32 x float> %v76.1, ptr %v77, i32 4, <32 x i1> %v71)
-  br label %done65
-done65:
+  %v66 = icmp slt i64 %v29, %v7
+  br i1 %v66, label %loop63, label %done64
+loop63:
+  %i65 = phi i64 [%v29, %done52], [%v79, %loop63]
+  %v67 = sub i64 %v7, %i65
+  %v68 = call i64 @llvm.smin.i64(i64 %v67, i64 8)
+  %v69 = trunc i64 %v68 to i32
+  %v70 = insertelement <8 x i32> poison, i32 %v69, i64 0
+  %v71 = shufflevector <8 x i32> %v70, <8 x i32> poison, <8 x i32> zeroinitializer
+  %v72 = icmp ult <8 x i32> <i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7>, %v71
+  %v73 = getelementptr float, ptr %v37, i64 %i65
+  %v74 = call <8 x float> @llvm.masked.load.v8f32.p0(ptr %v73, i32 4, <8 x i1> %v72, <8 x float> zeroinitializer)
+  %v75 = getelementptr float, ptr %v41, i64 %i65
+  %v76 = call <8 x float> @llvm.masked.load.v8f32.p0(ptr %v75, i32 4, <8 x i1> %v72, <8 x float> zeroinitializer)
+  %v77.1 = fadd <8 x float> %v74, %v76
+  %v78 = getelementptr float, ptr %v46, i64 %i65
+  call void @llvm.masked.store.v8f32.p0(<8 x float> %v77.1, ptr %v78, i32 4, <8 x i1> %v72)
+  %v79 = add i64 %i65, 8
+  %v80 = icmp slt i64 %v79, %v7
+  br i1 %v80, label %loop63, label %done64
+done64:
   br label %done10
 done10:
-  br i1 %v17, label %then78, label %done79
-then78:
+  br i1 %v17, label %then81, label %done82
+then81:
   call void @llvm.x86.sse.sfence()
-  br label %done79
-done79:
+  br label %done82
+done82:
   ret i32 0
 }
 declare i64 @llvm.smin.i64(i64, i64)
-declare <32 x float> @llvm.masked.load.v32f32.p0(ptr, i32, <32 x i1>, <32 x float>)
-declare void @llvm.masked.store.v32f32.p0(<32 x float>, ptr, i32, <32 x i1>)
+declare <8 x float> @llvm.masked.load.v8f32.p0(ptr, i32, <8 x i1>, <8 x float>)
+declare void @llvm.masked.store.v8f32.p0(<8 x float>, ptr, i32, <8 x i1>)
 declare void @llvm.x86.sse.sfence()
 !0 = !{i32 1}
