@@ -290,7 +290,9 @@ cdef class Plan:
         if self.result < 0:
             return False
         program = <Program>PyTuple_GET_ITEM(<PyObject *>self.programs, 0)
-        return program.tier == 2 and is_alone(&self.steps.timing, self.steps.work * program.weight, estimate(program, self.steps.work, True))
+        return program.tier == 2 and is_alone(
+            &self.steps.timing, self.steps.work * program.weight, estimate(program, self.steps.work, True)
+        )
 
     cdef int32_t brief_step(self, const int64_t *scalars, charl_error_t *error) noexcept:
         """Launches a brief plan, whose step has its buffers; a CHARL_ code."""
