@@ -14,7 +14,7 @@ from libc.stdint cimport int32_t, int64_t, uintptr_t
 from charl.core.ints cimport PyTuple_GET_ITEM
 from charl.runtime.abi cimport CHARL_ABI, CHARL_ENOMEM, charl_error_t, charl_kernel_t, charl_launch_t
 from charl.runtime.pool cimport pool_alloc, pool_free
-from charl.runtime.shares cimport is_single, launched, threads_for
+from charl.runtime.shares cimport is_alone, launched, threads_for
 from charl.runtime.threads cimport num_threads
 
 cdef extern from *:
@@ -287,13 +287,11 @@ cdef class Plan:
     cdef bint is_brief(self) noexcept:
         """Whether the plan is one short launch of machine code, on this thread, that reads leaves and makes a value."""
         cdef Program program
-        cdef int64_t work
         if self.result < 0:
             return False
         program = <Program>PyTuple_GET_ITEM(<PyObject *>self.programs, 0)
-        work = self.steps.work
-        return program.tier == 2 and is_single(
-            &self.steps.timing, work * program.weight, estimate(program, work, True)
+        return program.tier == 2 and is_alone(
+            &self.steps.timing, self.steps.work * program.weight, estimate(program, self.steps.work, True)
         )
 
     cdef int32_t brief_step(self, const int64_t *scalars, charl_error_t *error) noexcept:

@@ -10,7 +10,7 @@ ctypedef struct timing_t:
 cdef int32_t threads_for(
     timing_t *timing, int64_t units, int64_t work, double estimated, bint machine, bint *timed
 ) noexcept
-cdef bint is_single(const timing_t *timing, int64_t work, double estimated) noexcept
+cdef bint is_alone(timing_t *timing, int64_t work, double estimated) noexcept
 cdef int32_t launched(
     charl_kernel_t fn, charl_launch_t *launch, int64_t units, int32_t threads, timing_t *timed
 ) noexcept nogil

@@ -53,10 +53,12 @@ cdef int32_t threads_for(
     return <int32_t>max(1, most)
 
 
-cdef bint is_single(const timing_t *timing, int64_t work, double estimated) noexcept:
-    """Whether a launch of machine code is known to be one thread's."""
-    if _parallel_work or num_threads() < 2:
-        return work < 2 * _parallel_work or num_threads() < 2
+cdef bint is_alone(timing_t *timing, int64_t work, double estimated) noexcept:
+    """Whether a launch of machine code gets one thread, untimed."""
+    if num_threads() < 2:
+        return True
+    if _parallel_work:
+        return work < 2 * _parallel_work
     return estimated < TINY_NS or 0 < timing.nanoseconds < 2 * LEAST_SHARE_NS
 
 

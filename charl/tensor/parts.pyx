@@ -89,7 +89,7 @@ cdef int _assign_box(Tensor root, Box box, object value) except -1:
 
 cdef Tensor _boxed(Tensor root, Box box):
     """A view of a root's box."""
-    cdef Tensor made = Tensor.__new__(Tensor)
+    cdef Tensor made = blank()
     cdef View view = View.__new__(View)
     view.base, view.box = root, box
     view.shape, view.strides, view.offset, view.steps = box.shape, box.strides, box.offset, box.steps
