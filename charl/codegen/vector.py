@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
+from charl.codegen import lookup
 from charl.codegen.quotient import Whole, divided
 from charl.codegen.text import (
     REGISTER,
@@ -169,7 +170,7 @@ class Arithmetic:
         if prim.op == "bitcast":
             return self._bitcast(code, args[0], dtypes[0], prim.dtype, width)
         if prim.op == "lut":
-            return self._table(code, prim, args[0], width)
+            return lookup.table(code, self.host, prim, args[0], width)
         if prim.op == "rare":
             return self._rare(code, prim, args, width)
         return self.primitive(code, prim.op, dtypes, args, width)
@@ -216,23 +217,6 @@ class Arithmetic:
     def _bitcast(self, code, x, source, target, width):
         a, b = vector(REGISTER[source], width), vector(REGISTER[target], width)
         return x if a == b else code.op(f"bitcast {a} {x} to {b}")
-
-    def _table(self, code, prim, index, width):
-        element = REGISTER[prim.dtype]
-        entries = ", ".join(f"{element} {literal(prim.dtype, value)}" for value in prim.attr)
-        table = code.module.constant(f"[{len(prim.attr)} x {element}]", f"[{entries}]")
-        where = code.op(f"getelementptr {element}, ptr {table}, {vector('i32', width)} {index}")
-        if width == 1:
-            return code.op(f"load {element}, ptr {where}")
-        full, size = vector(element, width), BY_SHORT[prim.dtype].itemsize
-        return code.call(
-            f"llvm.masked.gather.{suffix(element, width)}.v{width}p0",
-            full,
-            (vector("ptr", width), where),
-            ("i32", str(size)),
-            (vector("i1", width), "splat (i1 true)"),
-            (full, "poison"),
-        )
 
     def _rare(self, code, prim, args, width):
         condition, fast, *operands = args

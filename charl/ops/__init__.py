@@ -8,6 +8,6 @@ from charl.ops import table  # isort: split
 
 from charl.ops import elementwise  # isort: split
 
-from charl.ops import approx, inverse, special, trig  # isort: split
+from charl.ops import approx, erf, inverse, special, trig  # isort: split
 
 from charl.ops import contract, indexing, movement, random, reduce, scan

@@ -45,10 +45,11 @@ from charl.ops.ctext import (
 )
 from charl.ops.primitive import PRIMITIVES
 from charl.ops.table import OPS
-from charl.ops.trace import HALVES, KIND, WIDTH, Expansion, expansion
+from charl.ops.trace import HALVES, KIND, WIDTH, Expansion, Prim, expansion
 
 Key = tuple[str, tuple[str, ...], str]
-CHUNK = 256  # elements between two looks at whether a rare case is present
+CHUNK = 256  # elements between two looks at whether a rare case is present, or of table entries
+SHORT = 16  # entries of a table that is permuted: a gather of as many floats takes 40 cycles
 
 
 @cache
@@ -108,6 +109,8 @@ class _Writer:
         values = [f"v{a}" for a in p.args]
         if p.op == "const":
             return literal(p.attr, p.dtype)
+        if p.op == "lut" and _short(p):
+            return f"{self.table(p.dtype, p.attr)}_at[e - s]"
         if p.op == "lut":
             # GCC gathers by an index of 64 bits only
             return f"{self.table(p.dtype, p.attr)}[(int64_t){values[0]}]"
@@ -132,7 +135,7 @@ class _Writer:
         items = ", ".join(literal(v, dtype) for v in values)
         text = f"[{len(values)}] = {{{items}}};"
         name = f"charl_table{len(self.tables)}"
-        definition = f"static const {memory_type(dtype)} {name}{text}"
+        definition = f"static const CHARL_ALIGNED {memory_type(dtype)} {name}{text}"
         return self.tables.setdefault(dtype + text, (name, definition))[0]
 
     def body(self, e: Expansion, results: list[int], slow: bool) -> list[str]:
@@ -143,7 +146,7 @@ class _Writer:
             if k in needed:
                 p = e.code[k - n]
                 short = {"rare": p.args if slow else p.args[1:2], "scaled": p.args[:1]}
-                needed.update(short.get(p.op, p.args))
+                needed.update(() if _short(p) else short.get(p.op, p.args))
         return [
             f"const {register_type(p.dtype)} v{k} = {self.instruction(e, k, slow)};"
             for k, p in enumerate(e.code, n)
@@ -183,8 +186,9 @@ class _Writer:
 
     def loop_body(self, e: Expansion) -> str:
         """The statements of a loop. A rare case is looked for in CHUNK elements at a time, before
-        they may be overwritten; the fast loop has no trace of it.
+        they may be overwritten; the fast loop has no trace of it. Short tables are read for as many.
         """
+        short = [p for p in e.code if _short(p)]
         rare = [p.args[0] for p in e.code if p.op == "rare"]
         used = {a for p in e.code for a in p.args} | {e.result}
         lines = ["(void)in;", f"{memory_type(e.dtype)} *o = out;"]
@@ -221,9 +225,30 @@ class _Writer:
                 "    }",
                 "}",
             ]
+        elif short:
+            names = [self.table(p.dtype, p.attr) for p in short]
+            (index,) = {p.args[0] for p in short}
+            arrays = ", ".join(f"{name}_at[{CHUNK}]" for name in names)
+            (dtype,) = {p.dtype for p in short}
+            look = f"CHARL_CLONE(look_up_{dtype})(t - s, {{0}}_at, at, {{0}});"
+            lines += [
+                f"CHARL_ALIGNED int32_t at[{CHUNK}];",
+                f"CHARL_ALIGNED {memory_type(dtype)} {arrays};",
+                f"for (int64_t s = 0; s < n; s += {CHUNK}) {{",
+                f"    const int64_t t = n - s < {CHUNK} ? n : s + {CHUNK};",
+                *(f"    {line}" for line in each([index], False, f"at[e - s] = v{index};")),
+                *(f"    {look.format(name)}" for name in names),
+                *(f"    {line}" for line in each([e.result], False, store)),
+                "}",
+            ]
         else:
             lines += ["const int64_t s = 0, t = n;", *each([e.result], False, store)]
         return "\n".join(f"    {line}" for line in lines)
+
+
+def _short(p: Prim) -> bool:
+    """Whether an instruction reads a table that is permuted."""
+    return p.op == "lut" and KIND[p.dtype] == "f" and len(p.attr) == SHORT  # type: ignore[arg-type]
 
 
 def _names(text: str) -> set[str]:

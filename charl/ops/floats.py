@@ -1,7 +1,7 @@
 """What the approximations share: the layout of f32 and f64, constants split over several floats,
 polynomials.
 
-Coefficients in approx, trig, inverse and special are this project's: minimax fits in the stated
+Coefficients in approx, erf, trig, inverse and special are this project's: minimax fits in the stated
 weight (Lawson's iteration in 200-bit arithmetic, one coefficient rounded to the dtype at a time and
 the rest refitted). "Error 0.98, 0.97 ULP" in a docstring is the largest seen for f32 and f64: of 70
 million float32 spread over all their bits (all of them, from 1/16 to the ends, for exp, exp2,

@@ -1,6 +1,6 @@
-"""Powers and roots, hypot, and the error function, for f32 and f64. C99's special cases."""
+"""Powers and roots, and hypot, for f32 and f64. C99's special cases."""
 
-from charl.ops.approx import EXP, clamp, exp, in_f64, log_pair, reduce_exp, reduce_log, scale
+from charl.ops.approx import EXP, clamp, in_f64, log_pair, reduce_exp, reduce_log, scale
 from charl.ops.floats import FORMATS, INF, declare, horner, power_of_two, product, two_sum
 from charl.ops.table import op
 
@@ -15,27 +15,6 @@ LOG1P = (
     0.33333333333333331, -0.25, 0.20000000000112883, -0.16666666666670205,
     0.14285712291136635, -0.12499999851068216, 0.11122568779316865, -0.10001969515207403,
 )  # fmt: skip
-# erf(x)/x - 1 in z = x*x, x <= 0.95; relative errors of erf 2**-30, 2**-56
-ERF = {
-    "f32": (0.128379166, -0.376126319, 0.112836704, -0.0268580075, 0.00519756135, -0.000810328522,
-        8.20423229e-05),
-    "f64": (0.12837916709551259, -0.3761263890318412, 0.11283791670973445, -0.026866170648766518,
-        0.0052239776630080836, -0.0008548329324711072, 0.00012055422625353663,
-        -1.4927953566942829e-05, 1.650162660030605e-06, -1.6813360672764142e-07,
-        1.8011468324852457e-08, -2.5326469952432452e-09, 3.1398585547332248e-10),
-}  # fmt: skip
-# -log(1 - erf(1 + u)), 1 + u up to 4 or 6; errors of erf 2**-26.9, 2**-59
-ERFC = {
-    "f32": (1.84960556, 2.63896775, 0.843099654, 0.0415622406, -0.00991549622, 0.00171041535,
-        -4.84284938e-05, -4.17789925e-05),
-    "f64": (1.8496055099332482, 2.6389675142347913, 0.84310725635849337, 0.041561098046508836,
-        -0.010033825435213329, 0.0019779030263974988, -0.00023732469292807795,
-        -2.6270620411812467e-05, 2.7142240463120673e-05, -9.580283544960067e-06,
-        2.0236966348769481e-06, -1.0868364837353963e-07, -1.2203422747078329e-07,
-        6.5271028755011868e-08, -2.0262100416031917e-08, 4.4540256681013874e-09,
-        -7.0455598972709142e-10, 7.6651066260356348e-11, -5.1336947042880368e-12,
-        1.5913699480634263e-13),
-}  # fmt: skip
 # log2(1 + f) / f for sqrt(1/2) <= 1 + f <= sqrt(2), and (2**r - 1) / r for |r| <= 1/2, for pow of
 # f32 in f64; relative errors of the logarithm 2**-35.8, of the power 2**-28.9
 LOG2_IN_F64 = (
@@ -48,7 +27,6 @@ EXP2_IN_F64 = (
     0.6931472028549082, 0.24022647913619327, 0.055503324713603204, 0.009618437358584026,
     0.0013398874347481929, 0.00015353361708783729,
 )  # fmt: skip
-_ERF_END = {"f32": 4.0, "f64": 6.0}
 
 # roots
 
@@ -258,22 +236,6 @@ def _integer_pow(b, x, y):
     return r
 
 
-# the error function
-
-
-def erf(b, x):
-    """The error function. Error 1.00, 0.88 ULP; -0 and subnormals kept, +-1 beyond 4 or 6."""
-    end = _ERF_END[x.dtype]
-    a = b.fabs(x)
-    a = b.select(a > end, end, a)
-    z = x * x
-    inner = b.fma(x, horner(b, z, ERF[x.dtype]), x)
-    outer = 1 - exp(b, -horner(b, a - 1, ERFC[x.dtype]))
-    y = b.prim("copysign", b.select(a < 0.95, inner, outer), x)
-    return b.select(x != x, x, y)
-
-
 declare("cbrt", in_f64(cbrt), cost=40)
 declare("hypot", hypot, cost=30, arity=2)
 op("pow", 2, "iuf", "number", expand=pow, numpy="pow", ulp=1, cost=100, doc=pow.__doc__)
-declare("erf", erf, cost=40, numpy="special.erf")
