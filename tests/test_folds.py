@@ -70,7 +70,7 @@ def test_few_elements_are_folded_as_the_lanes_of_a_row(n, dtype):
             assert np.array_equal(found, getattr(np, name)(a > 0, axis=-1))
 
 
-@pytest.mark.parametrize("columns", [1, 3, 8, 31, 40])
+@pytest.mark.parametrize("columns", [1, 3, 8, 16, 31, 40])
 @pytest.mark.parametrize("rows", [5, 32, 127, 128, 300, 1025, 2500])
 def test_few_columns_are_added_in_the_order_of_many(rows, columns):
     a = numbers(rows, columns)
@@ -87,3 +87,25 @@ def test_few_columns_are_added_in_the_order_of_many(rows, columns):
         same_bits(found, a.max(0))
     for found in on_both(lambda: ch.mean(x * x + 1, axis=0)):
         assert np.allclose(found, (a * a + 1).mean(0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("n", [33, 1024, 1025, 5000])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_last_nan_of_a_lane_is_kept_by_extremes(n, dtype):
+    """Beside NumPy's rule, that a NaN wins: the same NaN, to the bit, on both backends."""
+    a = np.tile(numbers(n, dtype=dtype), (6, 1))
+    payloads = np.array([np.nan, -np.nan], dtype)
+    payloads.view(f"u{a.itemsize}")[:] += np.array([1, 2], f"u{a.itemsize}")
+    for row, places in zip(a, [(), (0,), (n - 1,), (n // 2, n - 1), (0, 32), (5, 7)]):
+        row[list(places)] = payloads[: len(places)]
+    a[0, 3], a[0, 4] = np.inf, -np.inf
+    x = ch.asarray(a)
+    for name in ("max", "min"):
+        first, second = on_both(lambda: getattr(ch, name)(x, axis=1))
+        same_bits(first, second)
+        assert np.array_equal(first, getattr(np, name)(a, axis=1), equal_nan=True)
+    z = np.zeros((2, n), dtype)
+    z[:, ::2] = -0.0
+    for name in ("max", "min"):
+        first, second = on_both(lambda: getattr(ch, name)(ch.asarray(z), axis=1))
+        same_bits(first, second)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from charl.api import build as b
@@ -11,8 +13,8 @@ from charl.api.statistical_functions import extreme
 from charl.core import dtypes
 from charl.tensor import plain_choice, recorded, wrap
 
-BLOCK = 4096  # elements that are searched together: they stay in the nearest cache
-LONG = 1 << 21  # elements from which on that pays for five launches
+BLOCK = 2048  # elements of which one extreme is kept
+LONG = 1 << 16  # elements from which on that pays for four launches
 _INDEX = dtypes.int32, dtypes.int64  # what holds an index: twice the lanes, if 32 bits do
 
 
@@ -23,7 +25,7 @@ def _arg(function, name, x, axis, keepdims):
     n = b.node(x, function)
     ndim = len(n.shape)
     if axis is None:
-        n = b.reshape(n, (_size(n),))
+        n = b.reshape(n, (math.prod(n.shape),))
         at = 0
     else:
         at = b.axis_in(axis, ndim, function)
@@ -52,36 +54,27 @@ def _matches(n, best):
 
 
 def _by_blocks(name, n, extent):
-    """The index along a long last axis: each block is searched while it is in the cache, and then
-    the first of the blocks with the greatest (least) extreme is taken.
+    """The index along a long last axis, which is read once: the extreme of each block, and then its
+    first place in the first block that has the extreme of all.
     """
-    dtype, last = _INDEX[extent >= 1 << 31], len(n.shape) - 1
+    last, lead = len(n.shape) - 1, n.shape[:-1]
     count = extent // BLOCK
-    blocks = b.reshape(b.cut(n, last, 0, count * BLOCK), (*n.shape[:last], count, BLOCK))
-    parts = [(blocks, b.call("multiply", b.cast(b.iota(count), dtype), b.const(BLOCK, dtype)))]
+    blocks = b.reshape(b.cut(n, last, 0, count * BLOCK), (*lead, count, BLOCK))
+    own = extreme(name, blocks, (last + 1,))
+    best = extreme(name, own, (last,), True)
     if extent % BLOCK:
-        rest = b.cut(n, last, count * BLOCK, extent)
-        rest = b.reshape(rest, (*n.shape[:last], 1, extent % BLOCK))
-        parts.append((rest, b.const(count * BLOCK, dtype)))
-    bests = [extreme(name, part, (last + 1,)) for part, _ in parts]
-    best = extreme(name, bests[0], (last,), True)
-    if len(bests) > 1:
-        best = b.call("maximum" if name == "max" else "minimum", best, bests[1])
-    out = None
-    for (part, start), own in zip(parts, bests):
-        kept = b.reshape(own, (*own.shape, 1))
-        index = b.call("add", _first(part, kept, last + 1, dtype), start)
-        index = b.call("where", _matches(own, best), index, b.const(extent, dtype))
-        index = b.reduce("min", index, (last,))
-        out = index if out is None else b.call("minimum", out, index)
-    return out
-
-
-def _size(n) -> int:
-    size = 1
-    for extent in n.shape:
-        size *= extent
-    return size
+        rest = extreme(name, b.cut(n, last, count * BLOCK, extent), (last,), True)
+        best = b.call("maximum" if name == "max" else "minimum", best, rest)
+    first = _first(own, best, last, dtypes.int64)  # count, where it is none of them
+    start = b.call("multiply", first, b.const(BLOCK, dtypes.int64))
+    start = b.call("minimum", start, b.const(extent - BLOCK, dtypes.int64))
+    rows = math.prod(lead)
+    row = b.call("multiply", b.iota(rows), b.const(extent, dtypes.int64))
+    place = b.call("add", b.reshape(start, (rows,)), row)
+    every = b.windows(b.reshape(n, (rows * extent,)), (0,), (BLOCK,), (1,), (1,))
+    block, best = b.gather_at(every, place, 0), b.reshape(best, (rows, 1))
+    inside = b.cast(_first(block, best, 1, dtypes.int32), dtypes.int64)
+    return b.call("add", start, b.reshape(inside, lead))
 
 
 @recorded

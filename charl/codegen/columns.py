@@ -5,6 +5,7 @@
         chunk     STEPS steps down, after which a chunk's sums go into the totals
           pass    PASS steps down
             strip one vector of columns, with its sums in registers
+        chunks    CHAINS at once, where all columns are one vector: a sum waits for the one before
 
 Between passes, the sums, and between stages, the values that later stages use, lie in memory: one a
 column of the group.
@@ -26,6 +27,8 @@ GROUP = 16  # blocks of columns at most
 # of the bandwidth); fewer cost more loads and stores of sums.
 PASS = 8
 GROUP_BYTES = 32768  # for the values of all columns
+CHAINS = 4
+SHORT = 24  # primitives of a body that is written out for so many chunks
 
 
 class Columns(Loops):
@@ -180,11 +183,82 @@ class Columns(Loops):
         if sums or scans:
             strips(code, lambda c, at: clear(c, at, "column", [*sums, *scans]))
         if sums:
+            if not scans:
+                first = self._narrow(code, stage, outer, start, stop, first, last)
             code.loop(first, last, STEPS, chunk)
         else:
             code.loop(first, last, PASS, lambda c, p: down(c, p, last))
         if lasts:
             strips(code, totals)
+
+    def _narrow(self, code, stage, outer, start, stop, first, last) -> str:
+        """CHAINS chunks at a time, side by side, where one vector has all columns; then their sums go
+        into the totals in order. Returns where the rest begins.
+        """
+        if self.tier != "full" or self.costs[stage] > SHORT:
+            return first
+        most = min(self.most_lanes, self.host.vector_bytes // self.sizes[stage])
+        done, columns = self.cell("narrow", "i64"), code.op(f"sub i64 {stop}, {start}")
+        code.do(f"store i64 {first}, ptr {done}")
+        whole = code.op(f"sdiv i64 {code.op(f'sub i64 {last}, {first}')}, {CHAINS * STEPS}")
+        end = code.op(f"add i64 {first}, {code.op(f'mul i64 {whole}, {CHAINS * STEPS}')}")
+
+        def chunks(c: Code, p: str, at: Region) -> None:
+            sums = self.folds(stage, "reduce")
+            names = [f"chunk {k} of {at.width}" for k in range(CHAINS)]
+            for name in names:
+                for n, instr in sums:
+                    self.clear(c, self.vector_cell(name, n, instr, at.width), instr, at.width)
+
+            def step(c: Code, q: str) -> None:
+                ahead = c.op(f"mul i64 {c.op(f'sub i64 {q}, {p}')}, {CHAINS}")
+                ahead = c.op(f"add i64 {ahead}, {c.op(f'add i64 {p}, {CHAINS * STEPS}')}")
+                for k, name in enumerate(names):
+                    inner = c.op(f"add i64 {q}, {k * STEPS}")
+                    self.stage(replace(at, code=c, inner=inner, splats={}, chunk=name))
+                    self._fetch(replace(at, code=c, inner=c.op(f"add i64 {ahead}, {k}")))
+
+            c.loop(p, c.op(f"add i64 {p}, {STEPS}"), 1, step)
+            for n, instr in sums:
+                total = self._place(c, at, "column", n)
+                for name in names:
+                    chunk = self.vector_cell(name, n, instr, at.width)
+                    self.merge(c, instr, total, chunk, at.width)
+
+        def walk(c: Code, width: int) -> None:
+            mask = self._mask(c, c.op(f"trunc i64 {columns} to i32"), width)
+
+            def run(before: Code, rest: Code) -> None:
+                at = replace(
+                    self._region(rest, before, stage, [*outer, start], mask, start), width=width
+                )
+                rest.loop(first, end, CHAINS * STEPS, lambda c, p: chunks(c, p, at))
+
+            self.hoisted(c, run)
+            c.do(f"store i64 {end}, ptr {done}")
+
+        least = "0"
+        for width in (most // 2, most):
+            if width > 1:
+                fits = code.op(f"icmp sle i64 {columns}, {width}")
+                fits = code.op(f"and i1 {fits}, {code.op(f'icmp sgt i64 {columns}, {least}')}")
+                code.when(fits, lambda c, width=width: walk(c, width))
+                least = str(width)
+        return code.op(f"load i64, ptr {done}")
+
+    def _fetch(self, at: Region) -> None:
+        """Asks for what the body will load at an index: chunks side by side are no stream that the
+        processor sees.
+        """
+        for access in {
+            i.attr: None for i in self.kernel.stages[at.stage].body if i.op == "load" and not i.args
+        }:
+            trip, _ = self.strides(at, access.strides)
+            if trip != 0:
+                dtype = self.kernel.args[access.arg].dtype
+                place = self._at(at, at.code, dtype, self.base(at, access), trip)
+                hints = (("i32", "0"), ("i32", "3"), ("i32", "1"))
+                at.code.call("llvm.prefetch.p0", "void", ("ptr", place), *hints)
 
     def _strip(self, code, stage, outer, start, mask, first, last):
         """A pass over one vector of columns."""
@@ -231,5 +305,5 @@ class Columns(Loops):
         if key not in at.fixed:
             place = self._place(at.before, at, "column", number)
             dtype = self.dtypes[number]
-            at.fixed[key] = self.ops.load(at.before, dtype, place, self.width, None)
+            at.fixed[key] = self.ops.load(at.before, dtype, place, at.width, None)
         return Operand(at.fixed[key], self.dtypes[number], True, True)

@@ -48,6 +48,7 @@ class Region:
     inner: str | None = None  # None in a stage that does not loop
     stage: int = 0
     first_column: str = "0"  # column order: where the group starts
+    chunk: str = "chunk"  # the cells that a chunk's sums lie in
     streams: bool = False  # stores go past the caches
     square: tuple[str, str] | None = None  # codegen/squares.py: the row in it, and its first p
     fixed: dict = field(default_factory=dict)

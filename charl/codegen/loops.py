@@ -140,23 +140,34 @@ class Loops(Body):
         self, code: Code, first: str, last: str, width: int, split: bool, body, streamed=None
     ) -> None:
         """`body(code, index, mask)` for index first, first + width, ... below last. streamed: a
-        condition and the body for whole vectors where it holds; needs `split`.
+        condition, the body for whole vectors where it holds, and how many elements come before the
+        first of them, at most `width`, or None; needs `split`.
         """
 
-        def masked(c: Code, index: str) -> None:
+        def masked(c: Code, index: str, last: str = last) -> None:
             left = self.least(c, c.op(f"sub i64 {last}, {index}"), str(width))
             body(c, index, self._mask(c, c.op(f"trunc i64 {left} to i32"), width))
+
+        def whole(c: Code, first: str) -> str:
+            """Where the last whole vector from `first` on ends."""
+            length = c.op(f"sub i64 {last}, {first}")
+            return self.plus(c, first, c.op(f"and i64 {length}, {-width}"))
 
         if not split:
             code.loop(first, last, width, masked)
             return
-        length = code.op(f"sub i64 {last}, {first}")
-        stop = self.plus(code, first, code.op(f"and i64 {length}, {-width}"))
-        begin = first
+        begin, stop = first, whole(code, first)
         if streamed:
-            condition, other = streamed
-            code.when(condition, lambda c: c.loop(first, stop, width, other))
-            begin = code.op(f"select i1 {condition}, i64 {stop}, i64 {first}")
+            condition, other, head = streamed
+            start, end = first, stop
+            if head is not None:
+                start = self.least(code, self.plus(code, first, head), last)
+                end = whole(code, start)
+                some = code.op(f"and i1 {condition}, {code.op(f'icmp slt i64 {first}, {start}')}")
+                code.when(some, lambda c: masked(c, first, start))
+            code.when(condition, lambda c: c.loop(start, end, width, other))
+            begin = code.op(f"select i1 {condition}, i64 {end}, i64 {first}")
+            stop = code.op(f"select i1 {condition}, i64 {end}, i64 {stop}")
         code.loop(begin, stop, width, lambda c, i: body(c, i, None))
         code.when(code.op(f"icmp slt i64 {stop}, {last}"), lambda c: masked(c, stop))
 

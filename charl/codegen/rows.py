@@ -14,13 +14,16 @@ from charl.codegen.frame import Operand, Region
 from charl.codegen.host import Host
 from charl.codegen.memory import LINE
 from charl.codegen.squares import FEW, Squares, across
-from charl.codegen.text import REGISTER, Code, vector
+from charl.codegen.text import REGISTER, Code, splat, vector
 from charl.core.dtypes import BY_SHORT
 from charl.schedule.kernel import GROUP, LANES, STEPS, UNIT, Access, Instr, Kernel, Stage
 
-# Bytes that a launch moves from which on its stores go past the caches: a + b of 1e7 float32 (120
-# MB) takes 2.8 ms so, and 4.2 otherwise; exp (80 MB) 2.1 and 1.8, since its results stay in the cache.
-STREAM = 96 << 20
+# Bytes that a launch moves from which on its stores go past the caches (here 32 MiB): exp of 1e7
+# float32 (80 MB) takes 1.1 ms so, and 2.0 otherwise; of 4e6 and less, what reads the result loses.
+STREAM = 48 << 20
+LONG = (
+    8192  # bytes of a row, from which on one that begins within a line may: 1.1 ms in place of 1.4
+)
 ACCESS = ("load", "store")
 
 
@@ -132,12 +135,18 @@ class Rows(Squares):
 
         def chunk(at: Region, p: str) -> None:
             cells = [self.vector_cell("chunk", n, i, LANES) for n, i, _ in sums]
-            for cell, (_, instr, _) in zip(cells, sums):
+            for cell, (n, instr, _) in zip(cells, sums):
                 self.clear(at.code, cell, instr, LANES)
+                if self.nans_apart(instr):
+                    nans = self.vector_cell("nan", n, instr, LANES)
+                    zero = splat(instr.dtype, 0.0, LANES)
+                    self.ops.store(at.code, instr.dtype, zero, nans, LANES, None)
             self._walk(
                 at, p, self.least(at.code, at.code.op(f"add i64 {p}, {LANES * STEPS}"), last)
             )
-            for cell, (_, instr, total) in zip(cells, sums):
+            for cell, (n, instr, total) in zip(cells, sums):
+                if self.nans_apart(instr):
+                    self._with_nans(at.code, instr, cell, self.vector_cell("nan", n, instr, LANES))
                 self.merge(at.code, instr, total, cell, LANES)
 
         code.when(code.op(f"icmp slt i64 {first}, {last}"), lambda c: self.hoisted(c, walk))
@@ -148,6 +157,15 @@ class Rows(Squares):
             total = self.ops.load_one(code, instr.dtype, cell)
             self.values[n] = Operand(total, instr.dtype, False, True)
 
+    def _with_nans(self, code: Code, instr: Instr, cell: str, nans: str) -> None:
+        """A chunk's NaNs in place of its extremes, where there are any."""
+        full, dtype = vector(REGISTER[instr.dtype], LANES), instr.dtype
+        extremes, last = (self.ops.load(code, dtype, c, LANES, None) for c in (cell, nans))
+        isnan = code.op(f"fcmp uno {full} {last}, {last}")
+        kept = f"{full} {last}, {full} {extremes}"
+        value = code.op(f"select {vector('i1', LANES)} {isnan}, {kept}")
+        self.ops.store(code, dtype, value, cell, LANES, None)
+
     def _walk(self, at: Region, first: str, last: str) -> None:
         """The stage's body along the inner axis."""
 
@@ -156,8 +174,8 @@ class Rows(Squares):
 
         streamed = None
         if at.stage in self.streaming:
-            condition = self.streams(at, first, self.streaming[at.stage])
-            streamed = condition, lambda c, index: body(c, index, None, True)
+            condition, head = self.streams(at, first, self.streaming[at.stage])
+            streamed = condition, lambda c, index: body(c, index, None, True), head
         self.vectors(at.code, first, last, *self.walks[at.stage], body, streamed)
 
     # -- stores past the caches --------------------------------------------------------------------
@@ -184,17 +202,30 @@ class Rows(Squares):
 
         return self.once("large", make)
 
-    def streams(self, at: Region, first: str, stores: tuple[Access, ...]) -> str:
-        """i1: whether a walk from `first` may store past the caches: all begins lie at lines."""
-        code, yes = at.code, self.large()
+    def streams(self, at: Region, first: str, stores: tuple[Access, ...]) -> tuple[str, str | None]:
+        """i1: whether a walk from `first` may store past the caches; and, where rows may begin
+        anywhere if they are long, how many elements come before the first line, in all stores.
+        """
+        code, yes, head = at.code, self.large(), None
         for access in stores:
             size = BY_SHORT[self.kernel.args[access.arg].dtype].itemsize
             start = self.affine(at.before, access.offset, access.strides, at.outer)
             start = code.op(f"mul i64 {self.plus(code, start, first)}, {size}")
             start = code.op(f"add i64 {self.buffer(access.arg, 'i64')}, {start}")
-            rest = code.op(f"and i64 {start}, {LINE - 1}")
-            yes = code.op(f"and i1 {yes}, {code.op(f'icmp eq i64 {rest}, 0')}")
-        return yes
+            if not at.outer or at.square:
+                rest = code.op(f"and i64 {start}, {LINE - 1}")
+                yes = code.op(f"and i1 {yes}, {code.op(f'icmp eq i64 {rest}, 0')}")
+                continue
+            left = code.op(f"and i64 {code.op(f'sub i64 0, {start}')}, {LINE - 1}")
+            left = code.op(f"udiv i64 {left}, {size}")
+            most = self.walks[at.stage][0]
+            same = f"icmp ule i64 {left}, {most}" if head is None else f"icmp eq i64 {left}, {head}"
+            yes = code.op(f"and i1 {yes}, {code.op(same)}")
+            long = f"icmp sge i64 {self.int(self.kernel.inner.extent)}, {LONG // size}"
+            long = code.op(f"or i1 {code.op(f'icmp eq i64 {left}, 0')}, {code.op(long)}")
+            yes = code.op(f"and i1 {yes}, {long}")
+            head = head or left
+        return yes, head
 
     def _tree(self, code: Code, instr: Instr, total: str) -> str:
         """Lane l takes op(l, l + h) for h = 16, 8, 4, 2, 1."""

@@ -35,3 +35,13 @@ def test_the_first_nan_wins(places):
     for place in places:
         a[place] = np.nan
     assert int(ch.argmax(ch.asarray(a))) == a.argmax() == int(ch.argmin(ch.asarray(a)))
+
+
+@pytest.mark.parametrize("size", [searching_functions.LONG + 1, 300_000])
+def test_what_is_searched_need_not_be_stored(size):
+    a = RNG.standard_normal((3, 2 * size)).astype(np.float32)
+    a[1, 7] = np.nan
+    x = ch.asarray(a)
+    for view, of in ((x[:, ::-2], a[:, ::-2]), (ch.abs(x - 1), np.abs(a - 1)), (x[2], a[2])):
+        assert np.array_equal(ch.argmax(view, axis=-1).numpy(), of.argmax(-1))
+        assert np.array_equal(ch.argmin(view, axis=-1).numpy(), of.argmin(-1))

@@ -102,10 +102,11 @@ def test_transposed(dtype, host):
 def test_stores_past_the_caches(name, monkeypatch):
     """Of small arrays, too: rows that begin at lines of memory, and those that do not."""
     monkeypatch.setattr(rows, "STREAM", 1)
+    monkeypatch.setattr(rows, "LONG", 1)
     kernel = known(name, 1)[0]
     text = llvm.emit(kernel, THIS, "full")
     if name == "add" and "x86" in THIS.triple:
         assert "!nontemporal" in text and "sfence" in text
-    for n in (1, 31, 64, 128, 257):
+    for n in (1, 5, 31, 64, 128, 257):
         kernel, arrays, params = known(name, n)[:3]
         check(kernel, arrays, params)
