@@ -13,8 +13,8 @@ from charl.api.statistical_functions import extreme
 from charl.core import dtypes
 from charl.tensor import plain_choice, recorded, wrap
 
-BLOCK = 2048  # elements of which one extreme is kept
-LONG = 1 << 16  # elements from which on that pays for four launches
+BLOCK = 1024  # elements of which one extreme is kept
+LONG = 1 << 13  # elements from which on that pays for four launches
 _INDEX = dtypes.int32, dtypes.int64  # what holds an index: twice the lanes, if 32 bits do
 
 

@@ -167,7 +167,8 @@ class Loops(Body):
                 code.when(some, lambda c: masked(c, first, start))
             code.when(condition, lambda c: c.loop(start, end, width, other))
             begin = code.op(f"select i1 {condition}, i64 {end}, i64 {first}")
-            stop = code.op(f"select i1 {condition}, i64 {end}, i64 {stop}")
+            if head is not None:
+                stop = code.op(f"select i1 {condition}, i64 {end}, i64 {stop}")
         code.loop(begin, stop, width, lambda c, i: body(c, i, None))
         code.when(code.op(f"icmp slt i64 {stop}, {last}"), lambda c: masked(c, stop))
 

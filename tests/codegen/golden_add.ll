@@ -9,7 +9,7 @@ entry:
   %v14 = add i64 %v12, %v13
   %v15 = mul i64 4, %v6
   %v16 = add i64 %v14, %v15
-  %v17 = icmp sge i64 %v16, 100663296
+  %v17 = icmp sge i64 %v16, 50331648
   %v19 = getelementptr i8, ptr %launch, i64 0
   %v20 = load ptr, ptr %v19
   %v21 = getelementptr ptr, ptr %v20, i64 2
