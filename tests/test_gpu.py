@@ -163,6 +163,14 @@ def test_an_update_in_place_writes_where_the_value_is():
     assert float(ch.sum(x)) == 6 * ((1 << 20) - 5)
 
 
+@pytest.mark.parametrize("index", [np.zeros(0, np.int64), np.zeros((2, 0), np.int32)])
+def test_reading_nothing_by_an_array_stays_on_the_device(index):
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    same(put(x)[put(index)], x[index])
+    same(ch.take(put(x), put(index), axis=0), x[index])
+    same(put(x)[:, :0][put(np.asarray([1]))], x[:, :0][[1]])
+
+
 def test_an_index_out_of_range_names_the_line_and_changes_nothing():
     x = put(np.arange(5, dtype=np.float32))
     index = put(np.array([1, 5]))

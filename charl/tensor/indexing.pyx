@@ -15,7 +15,7 @@ import sys
 import numpy
 
 from charl.core import dtypes, shapes
-from charl.graph.node import make
+from charl.graph.node import make, put
 from charl.ops.table import OPS
 
 _CODE = {name: OPS[name].code for name in (
@@ -247,7 +247,7 @@ class Advanced:
         shape = (*flat[: self.at], *self.shape, *flat[self.at + 1 :])
         if 0 in shape:
             zero = make(_CODE["const"], node.dtype, (), (), None, (), 0)
-            return make(_CODE["expand"], node.dtype, shape, (zero,))
+            return put(make(_CODE["expand"], node.dtype, shape, (zero,)), node.device)
         return make(_CODE["gather"], node.dtype, shape, (node, index), self.at)
 
     def _flat(self):
