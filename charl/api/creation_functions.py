@@ -16,18 +16,24 @@ import numpy as np
 from charl.api import build as b
 from charl.core import dtypes
 from charl.core.dtypes import as_dtype
+from charl.core.settings import config
 from charl.tensor import (
     Tensor,
     as_tensor,
     from_capsule,
     from_numpy,
     from_numpy_owned,
+    plain_filled,
     recorded,
     wrap,
 )
 
 
 def _filled(function, shape, value, dtype, device):
+    if device is None and config.default_device == "cpu" and type(value) is int and 0 <= value <= 1:
+        plain = plain_filled(shape, value, dtype) if type(shape) is not Tensor else None
+        if plain is not None:
+            return plain
     at = b.on_device(device, function)
     dtype = b.dtype_on(at, dtype, dtypes.float64, function)
     return b.placed(b.expand(b.const(value, dtype, function), b.shape_in(shape, function)), at)
@@ -84,6 +90,10 @@ def full(shape, fill_value, *, dtype=None, device=None):
 
 
 def _like(function, x, value, dtype, device):
+    if device is None and type(x) is Tensor and type(value) is int and 0 <= value <= 1:
+        plain = plain_filled(x, value, dtype)
+        if plain is not None:
+            return plain
     n = b.node(x, function)
     return _filled(function, n.shape, value, b.dtype_or(dtype, b.dtype_of(n)), _beside(n, device))
 

@@ -21,6 +21,7 @@ from charl.tensor.make import (
     plain_bounds,
     plain_cast,
     plain_choice,
+    plain_filled,
     plain_nodes,
     plain_product,
     unset,

@@ -12,7 +12,7 @@ from charl.graph.node cimport Node
 from charl.tensor cimport interop, operands
 from charl.tensor.handle cimport Tensor
 from charl.tensor.operators cimport binary_node, product, unary_node
-from charl.tensor.value cimport bare, current, keep, wrapped
+from charl.tensor.value cimport bare, current, dtype_of, keep, root_of, shape_of, wrapped
 
 import numpy
 
@@ -32,6 +32,7 @@ cdef extern from "Python.h":
     object PyCFunction_NewEx(PyMethodDef *, object, object)
 
 cdef list _DTYPES = list(dtypes.ALL)
+cdef int64_t MOST = (<int64_t>1 << 60) - 1  # elements
 cdef dict _OPS = {name: row.code for name, row in OPS.items() if row.group == "elementwise"}
 cdef int WHERE = OPS["where"].code, MAXIMUM = OPS["maximum"].code, MINIMUM = OPS["minimum"].code
 cdef dict _ARITY = {row.code: row.arity for row in OPS.values()}
@@ -93,6 +94,31 @@ def plain_bounds(x, least, most):
         elif bound is not None:
             return None
     return wrapped(node)
+
+
+def plain_filled(shape, bint one, dtype):
+    """A Tensor of the cpu with 0, or 1, everywhere. shape: an int, a tuple of them, or a Tensor of the cpu, whose shape
+    is taken, and whose dtype where dtype is None. None for all else, where there are rules to follow or errors to tell.
+    """
+    cdef tuple sizes
+    cdef int code
+    cdef int64_t count = 1, size
+    if dtype is not None and type(dtype) is not DType:
+        return None
+    if type(shape) is Tensor:
+        if root_of(<Tensor>shape).node.device:
+            return None
+        sizes, code = shape_of(<Tensor>shape), dtype_of(<Tensor>shape) if dtype is None else dtype.code
+    else:
+        sizes, code = shape if type(shape) is tuple else (shape,), infer.F64 if dtype is None else dtype.code
+        for extent in sizes:
+            if type(extent) is not int or not 0 <= extent <= MOST:
+                return None
+            size = extent
+            if size and count > MOST // size:
+                return None
+            count *= size
+    return wrapped(graph.new(graph.EXPAND, code, sizes, (graph.new_const(code, infer.scalar_bits(one, code)),)))
 
 
 def plain_nodes(tuple given):

@@ -565,3 +565,16 @@ def test_reading_by_an_array_of_integers_or_a_mask():
         ch.asarray(x)[ch.asarray(x[:3] > 7)]
     with pytest.raises(IndexError):
         ch.eval(ch.asarray(x)[ch.asarray([4])])
+
+
+@pytest.mark.parametrize("dtype", [None, "float16", "bool", "int8", "uint64", "float32"])
+@pytest.mark.parametrize("shape", [3, (2, 3), (), (0, 5), (2, 0, 1 << 40)])
+def test_filled_arrays(shape, dtype):
+    chosen = None if dtype is None else getattr(ch, dtype)
+    for name, value in (("zeros", 0), ("ones", 1), ("empty", 0)):
+        got = getattr(ch, name)(shape, dtype=chosen)
+        want = np.full(shape, value, dtype or device.own(np.dtype("float64")).name)
+        assert got.shape == want.shape and got.dtype.name == want.dtype.name
+        assert np.array_equal(got, want)
+        like = getattr(ch, f"{name}_like")(got)
+        assert like.shape == got.shape and like.dtype == got.dtype
