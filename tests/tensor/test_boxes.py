@@ -57,7 +57,7 @@ def test_one_index_for_other_shapes_and_dtypes():
 
 
 def test_errors():
-    a = ch.asarray(np.zeros((3, 4)))
+    a = ch.zeros((3, 4))
     with pytest.raises(ValueError, match="step cannot be zero"):
         a[::0]
     with pytest.raises(IndexError, match="too many indices"):
@@ -65,6 +65,6 @@ def test_errors():
     with pytest.raises(TypeError):
         a["x":]
     with pytest.raises(ValueError, match="broadcast"):
-        a[1:, 1:] = np.zeros((3, 3))
+        a[1:, 1:] = ch.zeros((3, 3))
     with pytest.raises(TypeError):
         a[1:, 1:] = "text"
