@@ -174,6 +174,14 @@ class Interpreted(World):
             self.vars[k] = ch.asarray(value, device="cpu")
 
 
+def is_narrowed(step, before):
+    """Whether a step on these operands is computed in float32 only because the device has no float64."""
+    name, *rest = step
+    operands = {"map": rest[1:], "update": rest[1:4:2]}.get(name, ())
+    arrays = [before[x] for x in operands if isinstance(x, int)]
+    return device.FLOAT.itemsize == 4 and bool(arrays) and ch.result_type(*arrays) == ch.float64
+
+
 def run_checked(program):
     """Run A. Returns the final world."""
     theirs, ours = World(np), World(ch)
@@ -190,7 +198,10 @@ def run_checked(program):
             check(step, before, theirs.value(k), got)
             theirs.vars[k][...] = got
             if also:
-                check(step, before, also.value(k).astype(got.dtype), got)
+                if not is_narrowed(
+                    step, before
+                ):  # of integers beside float32, the cpu's is another
+                    check(step, before, also.value(k).astype(got.dtype), got)
                 also.take(k, got)
     compare(ours, theirs.vars, theirs.exports)
     return ours
