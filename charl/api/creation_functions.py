@@ -30,8 +30,8 @@ from charl.tensor import (
 
 
 def _filled(function, shape, value, dtype, device):
-    if device is None and config.default_device == "cpu" and type(value) is int and 0 <= value <= 1:
-        plain = plain_filled(shape, value, dtype) if type(shape) is not Tensor else None
+    if device is None and config.default_device == "cpu" and type(shape) is not Tensor:
+        plain = _plainly(shape, value, dtype)
         if plain is not None:
             return plain
     at = b.on_device(device, function)
@@ -89,9 +89,14 @@ def full(shape, fill_value, *, dtype=None, device=None):
     return _filled("full", shape, fill_value, dtype, device)
 
 
+def _plainly(shape, value, dtype):
+    """What plain_filled makes of 0 and 1; None for other values."""
+    return plain_filled(shape, value, dtype) if type(value) is int and 0 <= value <= 1 else None
+
+
 def _like(function, x, value, dtype, device):
-    if device is None and type(x) is Tensor and type(value) is int and 0 <= value <= 1:
-        plain = plain_filled(x, value, dtype)
+    if device is None and type(x) is Tensor:
+        plain = _plainly(x, value, dtype)
         if plain is not None:
             return plain
     n = b.node(x, function)

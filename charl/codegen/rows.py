@@ -21,9 +21,8 @@ from charl.schedule.kernel import GROUP, LANES, STEPS, UNIT, Access, Instr, Kern
 # Bytes that a launch moves from which on its stores go past the caches (here 32 MiB): exp of 1e7
 # float32 (80 MB) takes 1.1 ms so, and 2.0 otherwise; of 4e6 and less, what reads the result loses.
 STREAM = 48 << 20
-LONG = (
-    8192  # bytes of a row, from which on one that begins within a line may: 1.1 ms in place of 1.4
-)
+# Bytes of a row from which on one that begins within a line may be stored so: 1.1 ms in place of 1.4.
+LONG = 8192
 ACCESS = ("load", "store")
 FINE = 4  # registers of a vector from which on what is left of it is walked by single ones
 
