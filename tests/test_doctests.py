@@ -20,7 +20,7 @@ DOCUMENTS = [
 
 def public():
     """(name, object) of the namespace, its modules' functions and its classes' methods."""
-    for name in sorted({*dir(ch), "nn"}):  # nn is loaded when it is first asked for
+    for name in sorted(dir(ch)):
         thing = getattr(ch, name)
         if name.startswith("_"):
             continue

@@ -35,7 +35,7 @@ from charl.codegen.program import (
 )
 from charl.core.dtypes import BY_SHORT
 from charl.core.errors import InternalError
-from charl.ops.cgen import index
+from charl.ops.loops import index
 from charl.schedule.kernel import (
     KC,
     LANES,
@@ -419,18 +419,20 @@ class Encoder:
         return size, self.new(self.registers.lasting(UNIT * size) if short else None)
 
     def assemble(self) -> Encoded:
-        program = self.program()
+        program = self.program()  # which makes places and accesses of its own
         fixed = round_up(self.registers.fixed, 64)
-        program.register_bytes = round_up(fixed + self.registers.pool, 64)
-        for place in self.places:
-            kind, at, nbytes = place or ("fixed", 0, 0)
-            program.registers.append((at + (fixed if kind == "pool" else 0), nbytes))
-        program.params, program.buffers = self.nparams, len(self.kernel.args)
-        program.consts = list(self.consts)
-        program.accesses = [record for _, record in self.accesses]
-        program.launch, program.launch_splats = self.launch, self.launch_splats
-        program.sections = self.sections
-        return program.encode()
+        places = [place or ("fixed", 0, 0) for place in self.places]
+        return program._replace(
+            register_bytes=round_up(fixed + self.registers.pool, 64),
+            registers=[(at + (fixed if kind == "pool" else 0), n) for kind, at, n in places],
+            params=self.nparams,
+            buffers=len(self.kernel.args),
+            consts=list(self.consts),
+            accesses=[record for _, record in self.accesses],
+            launch=self.launch,
+            launch_splats=self.launch_splats,
+            sections=self.sections,
+        ).encode()
 
 
 def encode(kernel: Value) -> Encoded:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from charl.core.dtypes import BY_SHORT
-from charl.ops.cgen import table_hash
+from charl.ops.loops import table_hash
 
 MAGIC, VERSION = 0x43524843, 1
 ROW, COLUMN, CONTRACT, INTEGERS = range(4)  # the last: a contraction of integers
@@ -62,8 +61,7 @@ class Section(NamedTuple):
     epi: list[Record]
 
 
-@dataclass
-class Program:
+class Program(NamedTuple):
     """All that goes into the bytes. Extents and strides are Ints as the program holds them."""
 
     order: int
@@ -78,16 +76,16 @@ class Program:
     register_bytes: int = 0
     params: int = 0
     buffers: int = 0
-    outer: list[int] = field(default_factory=list)
+    outer: Sequence[int] = ()
     # of lhs rows, lhs depth, rhs depth, rhs columns: (extent, stride) each
-    digits: list[list[tuple[int, int]]] = field(default_factory=lambda: [[], [], [], []])
-    slots: list[tuple[int, int]] = field(default_factory=list)  # bytes of an element, a register
-    consts: list[int] = field(default_factory=list)
-    launch: list[Record] = field(default_factory=list)
-    launch_splats: list[Record] = field(default_factory=list)
-    sections: list[Section] = field(default_factory=list)
-    accesses: list[tuple[int, ...]] = field(default_factory=list)
-    registers: list[tuple[int, int]] = field(default_factory=list)  # by value: offset, nbytes
+    digits: Sequence[Sequence[tuple[int, int]]] = ((), (), (), ())
+    slots: Sequence[tuple[int, int]] = ()  # bytes of an element, a register
+    consts: Sequence[int] = ()
+    launch: list[Record] = []
+    launch_splats: list[Record] = []
+    sections: Sequence[Section] = ()
+    accesses: Sequence[tuple[int, ...]] = ()
+    registers: Sequence[tuple[int, int]] = ()  # by value: offset, nbytes
 
     def encode(self) -> Encoded:
         code, stages = self.launch + self.launch_splats, []

@@ -16,7 +16,8 @@ from typing import NamedTuple
 from charl.codegen.text import half_bits
 from charl.codegen.wgsl_library import closure
 from charl.core.errors import BackendUnavailable
-from charl.ops.trace import HALVES, KIND, WIDTH, Expansion, expansion
+from charl.ops.loops import KIND, WIDTH
+from charl.ops.trace import HALVES, Expansion, expansion
 
 
 class Features(NamedTuple):

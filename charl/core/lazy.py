@@ -24,6 +24,26 @@ def submodules(package: str, *names: str) -> Callable[[str], Any]:
     return load
 
 
+def members(package: dict[str, Any], later: dict[str, tuple[str, ...]]) -> Callable[[str], Any]:
+    """A `__getattr__` for the __init__ whose globals are `package`: `later` gives for each name the
+    module that it is, or the module and the name there. Sets the package's `__all__` and `__dir__`.
+    """
+    package["__all__"] = [*(n for n in package if not n.startswith("_")), *later]
+    package["__dir__"] = lambda: sorted({*package, *later})
+
+    def load(name: str) -> Any:
+        if name not in later:
+            raise AttributeError(f"module {package['__name__']!r} has no attribute {name!r}")
+        module, *inner = later[name]
+        value = importlib.import_module(module)
+        for part in inner:
+            value = getattr(value, part)
+        package[name] = value
+        return value
+
+    return load
+
+
 def loaded(module: str) -> bool:
     """Whether a module has been imported in this process."""
     return module in sys.modules

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-from charl.core.dtypes import ALL
-from charl.ops.trace import HALVES, KIND, WIDTH
-
-DTYPES = tuple(d.short for d in ALL)
+from charl.ops.loops import DTYPES, KIND, WIDTH
+from charl.ops.trace import HALVES
 
 
 def register_type(dtype: str) -> str:

@@ -12,11 +12,10 @@ zero divisor nor MIN / -1. ftoi saturates and sends NaN to 0 by itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Primitive:
+class Primitive(NamedTuple):
     """`result` is "same" (as operand 0), "bool", or "any" (the instruction states it)."""
 
     name: str

@@ -5,13 +5,12 @@ by its row.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from charl.ops.primitive import PRIMITIVES
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+class Op(NamedTuple):
     """One op.
 
     name     the array API standard's where it has one

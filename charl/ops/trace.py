@@ -12,17 +12,14 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from charl.core.dtypes import BY_SHORT
+from charl.ops.loops import KIND, WIDTH
 from charl.ops.primitive import PRIMITIVES
 from charl.ops.table import OPS
 
 HALVES = ("f16", "bf16")
-KIND = {d.short: d.kind for d in BY_SHORT.values()}
-WIDTH = {d.short: 8 * d.itemsize for d in BY_SHORT.values()}
 
 
 class Prim(NamedTuple):
@@ -41,8 +38,7 @@ class Prim(NamedTuple):
     attr: object = None
 
 
-@dataclass(frozen=True, slots=True)
-class Expansion:
+class Expansion(NamedTuple):
     """A straight-line program. Values 0..len(args)-1 are the operands, code[k] defines value
     len(args)+k.
     """

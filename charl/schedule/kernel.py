@@ -46,7 +46,6 @@ Units. A launch covers units [begin, end):
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, Union
 
 from charl.core.errors import InternalError
@@ -142,8 +141,7 @@ class Stage(NamedTuple):
     body: tuple[Instr, ...]
 
 
-@dataclass(frozen=True)
-class Kernel:
+class Kernel(NamedTuple):
     """One fused loop nest. `block` is the outer axis that counts BLOCKs of the inner one, or None."""
 
     args: tuple[Arg, ...]
@@ -158,8 +156,7 @@ class Kernel:
         return _text(self)
 
 
-@dataclass(frozen=True)
-class Contract:
+class Contract(NamedTuple):
     """out[outer, i, j] = epilogue(sum over k of lhs * rhs). dtype, of operands and sum, is f32 or f64,
     and the sum's order is KC's, or an integer of 32 or 64 bits; operands of i32 sums may be i8.
     """

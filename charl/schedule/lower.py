@@ -66,10 +66,8 @@ class Group(Demand):
                 if at not in self.stored and self.graph[at].op != "leaf":
                     raise MustStore(at)
             raise Incompatible
-        lowered.demanded = {
-            v: len(wanted) for v, wanted in self.demands.items() if not self.held(v)
-        }
-        return lowered
+        demanded = {v: len(wanted) for v, wanted in self.demands.items() if not self.held(v)}
+        return lowered._replace(demanded=demanded)
 
     def check_rows(self) -> None:
         """A costly value that every row would compute anew is stored: exp(x)[None, :] + y."""

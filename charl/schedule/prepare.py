@@ -21,7 +21,7 @@ After `prepare` a graph holds only: leaf, const, fill, empty, iota, element-wise
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from charl.core.dtypes import ALL, BY_SHORT
 from charl.ops.table import OPS
@@ -41,21 +41,27 @@ MANY_ROWS, MANY_COLUMNS = 64, 64 * COLUMNS
 Shape = tuple[Number, ...]
 
 
-@dataclass(slots=True, eq=False)
 class Vertex:
     """A Node as the scheduler sees it. `node` and `scalar` are numbers of the plan's nodes and
     consts, or -1.
     """
 
-    op: str
-    dtype: str
-    shape: Shape
-    src: tuple[int, ...] = ()
-    attrs: object = None
-    sizes: tuple[Number, ...] = ()
-    flags: int = 0
-    node: int = -1
-    scalar: int = -1
+    __slots__ = ("op", "dtype", "shape", "src", "attrs", "sizes", "flags", "node", "scalar")
+
+    def __init__(
+        self,
+        op: str,
+        dtype: str,
+        shape: Shape,
+        src: tuple[int, ...] = (),
+        attrs: Any = None,
+        sizes: tuple[Number, ...] = (),
+        flags: int = 0,
+        node: int = -1,
+    ) -> None:
+        self.op, self.dtype, self.shape, self.src = op, dtype, shape, src
+        self.attrs, self.sizes, self.flags = attrs, sizes, flags
+        self.node, self.scalar = node, -1
 
 
 class Graph:

@@ -7,7 +7,7 @@ scratch slot.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from charl.ops.table import OPS
 from charl.schedule import tile
@@ -43,8 +43,7 @@ class Val:
         self.stage = 0
 
 
-@dataclass
-class Lowered:
+class Lowered(NamedTuple):
     """A Kernel with what binds it: args are vertices, params are Sizes, ints, or ("scalar",
     number).
     """
@@ -57,9 +56,7 @@ class Lowered:
     work: Number
     scratch: Number
     sites: list[int]  # the node of each wrap's site
-    demanded: dict[int, int] = field(
-        default_factory=dict
-    )  # vertex computed here -> at how many indices
+    demanded: dict[int, int] = {}  # vertex computed here -> at how many indices
 
 
 class Numbering:

@@ -15,7 +15,7 @@ from charl.codegen.host import GENERIC, HASWELL, Host
 from charl.codegen.text import half_bits
 from charl.core.dtypes import BY_SHORT
 from charl.core.errors import InternalError
-from charl.ops import cgen
+from charl.ops.loops import loops
 from charl.ops.trace import expansion
 from charl.runtime import jit
 from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK, UNIT, verify
@@ -174,7 +174,7 @@ UNGUARDED = (
     "shl",
     "shr",
 )  # tested by pair, or through the ops that guard them
-LOOPS = [key for key in cgen.loops() if key[0] not in UNGUARDED]
+LOOPS = [key for key in loops() if key[0] not in UNGUARDED]
 
 
 @pytest.mark.parametrize("op", sorted({key[0] for key in LOOPS}))

@@ -11,7 +11,7 @@ import pytest
 from charl.codegen import llvm
 from charl.codegen.host import GENERIC, HASWELL, Host
 from charl.core.dtypes import BY_SHORT
-from charl.ops import cgen
+from charl.ops.loops import loops
 from charl.runtime import jit
 from charl.schedule.kernel import Access, Arg, Axis, Instr, Kernel, P, Stage, verify
 from tests.codegen import machine, reference
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not jit.available()[0], reason=jit.available()[1
 DTYPES = ("f32", "f32", "f64", "i32", "i64", "u8", "i16", "b1", "f16", "bf16", "u64")
 OPS = """add subtract multiply divide negative abs sqrt square maximum minimum less equal where
 floor exp logical_not bitwise_and floor_divide remainder sign reciprocal clip isnan"""
-LOOPS = [key for key in cgen.loops() if key[0] in set(OPS.split())]
+LOOPS = [key for key in loops() if key[0] in set(OPS.split())]
 CASTS = [("cast", (a,), b) for a in BY_SHORT for b in BY_SHORT if a != b]
 
 

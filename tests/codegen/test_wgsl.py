@@ -9,7 +9,7 @@ import pytest
 from charl.codegen import wgsl, wgsl_probe
 from charl.codegen.wgsl_values import chained, rounded_again, scaled
 from charl.core.dtypes import BY_SHORT
-from charl.ops import cgen
+from charl.ops.loops import loops
 from charl.ops.trace import expansion
 from charl.schedule.kernel import (
     COLUMN_BLOCK,
@@ -175,7 +175,7 @@ def test_nothing_to_do(name):
 # -- arithmetic ------------------------------------------------------------------------------------
 
 UNGUARDED = ("cast", "bitcast", "idiv", "irem", "shl", "shr")
-LOOPS = [key for key in cgen.loops() if key[0] not in UNGUARDED]
+LOOPS = [key for key in loops() if key[0] not in UNGUARDED]
 EXACT = set(
     """equal not_equal less less_equal greater greater_equal isnan isinf isfinite signbit
     logical_and logical_or logical_xor logical_not maximum minimum clip where abs negative positive

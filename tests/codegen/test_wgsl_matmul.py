@@ -1,6 +1,5 @@
 """Products as WGSL, around each boundary of tiles, slices and vectors."""
 
-import dataclasses
 import itertools
 import re
 
@@ -89,8 +88,7 @@ def test_digits(side):
 
     kernel = strided((0, 0, 0), (0, 0, 0))
     accesses = Access(0, 0, (0, 0, 0)), Access(1, 0, (0, P(2), 1) if turned else (P(2), 0, 1))
-    kernel = dataclasses.replace(
-        kernel,
+    kernel = kernel._replace(
         **dict(zip(("lhs", "rhs") if turned else ("rhs", "lhs"), accesses)),
         digits=(
             Digits(side, "i" if turned else "j", parts(across)),

@@ -9,6 +9,7 @@ import pytest
 
 from charl.core.dtypes import BY_SHORT
 from charl.ops import cgen
+from charl.ops.loops import index, loops
 from charl.ops.table import OPS
 from charl.ops.trace import expansion
 
@@ -22,7 +23,7 @@ NAMES = (
 DTYPES = ["b1", "i8", "i64", "u16", "u32", "f16", "bf16", "f32", "f64"]
 KEYS = tuple(
     key
-    for key in cgen.loops()
+    for key in loops()
     if (key[0] in NAMES.split() and key[1][-1] in (*DTYPES, "u64")) or key[0] == "cast"
 )
 FLAGS = "-std=c11 -O1 -fwrapv -ffp-contract=off -fno-math-errno -fno-trapping-math"
@@ -84,14 +85,14 @@ def test_loops_equal_their_expansions(library, clone):
 
 def test_loops_of_all_ops_and_dtypes():
     """Each element-wise row has a loop for each dtype that it takes."""
-    index = cgen.index()
-    assert list(index.values()) == list(range(len(cgen.loops())))
+    known = index()
+    assert list(known.values()) == list(range(len(loops())))
     for row in OPS.values():
         if row.group == "elementwise" and row.name not in ("cast", "where", "philox"):
             for dtype in BY_SHORT.values():
                 if dtype.kind in ("f" if row.result == "float" else row.kinds):
                     result = "b1" if row.result == "bool" else dtype.short
-                    assert (row.name, (dtype.short,) * row.arity, result) in index
+                    assert (row.name, (dtype.short,) * row.arity, result) in known
     for a in BY_SHORT:
-        assert ("where", ("b1", a, a), a) in index
-        assert all(("cast", (a,), b) in index for b in BY_SHORT)
+        assert ("where", ("b1", a, a), a) in known
+        assert all(("cast", (a,), b) in known for b in BY_SHORT)

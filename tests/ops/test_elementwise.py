@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from charl.core.dtypes import BY_SHORT
-from charl.ops import cgen
+from charl.ops.loops import loops
 from charl.ops.table import OPS
 from charl.ops.trace import expansion
 
@@ -12,7 +12,7 @@ from .evaluate import NUMPY, evaluate
 from .samples import operands, same_bits
 
 EXACT = [
-    key for key in cgen.loops()
+    key for key in loops()
     if OPS[key[0]].group == "elementwise" and OPS[key[0]].numpy and not OPS[key[0]].ulp
     and key[0] not in ("cast", "where")
 ]  # fmt: skip

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from charl.ops import cgen
+from charl.ops.loops import KIND, WIDTH, loops
 from charl.ops.primitive import PRIMITIVES
-from charl.ops.trace import HALVES, KIND, WIDTH, Builder, expansion
+from charl.ops.trace import HALVES, Builder, expansion
 
 from .evaluate import evaluate
 
@@ -48,9 +48,9 @@ def check(e):
     assert len({repr(p) for p in e.code}) == len(e.code), "an instruction twice"
 
 
-@pytest.mark.parametrize("name", sorted({key[0] for key in cgen.loops()}))
+@pytest.mark.parametrize("name", sorted({key[0] for key in loops()}))
 def test_all_expansions_are_well_formed(name):
-    for key in cgen.loops():
+    for key in loops():
         if key[0] == name:
             e = expansion(*key)
             assert e.dtype == key[2] and e.args == key[1]

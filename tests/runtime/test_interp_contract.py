@@ -1,7 +1,5 @@
 """Contractions in the interpreter, against numpy summing in the documented order: equal bits."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -99,7 +97,7 @@ def test_digits(columns, depth, turned):
         params[:2] = [n, 6]
         plain, walked = walked, plain._replace(strides=(0, P(2), 1))
     kernel = contract("f32", plain, walked, [Instr("acc", "f32"), store], [Arg("f32", "out")])
-    kernel = dataclasses.replace(kernel, digits=digits)
+    kernel = kernel._replace(digits=digits)
     verify(kernel)
     expected = product(b.T, a.T) if turned else product(a, b)
     total = units(kernel, params)
