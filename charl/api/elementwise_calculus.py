@@ -9,7 +9,7 @@ additions. TypeError is raised at the call for a dtype that the row does not tak
 
 from __future__ import annotations
 
-from charl.tensor import elementwise
+from charl.tensor import binary, unary
 
 
 def acos(x, /):
@@ -18,7 +18,7 @@ def acos(x, /):
     >>> ch.acos(ch.asarray([1.0, 0.0]))
     Tensor([0.        , 1.57079633])
     """
-    return elementwise("acos", x)
+    return unary("acos", x)
 
 
 def acosh(x, /):
@@ -27,7 +27,7 @@ def acosh(x, /):
     >>> ch.acosh(ch.asarray([1.0, 2.0]))
     Tensor([0.       , 1.3169579])
     """
-    return elementwise("acosh", x)
+    return unary("acosh", x)
 
 
 def asin(x, /):
@@ -36,7 +36,7 @@ def asin(x, /):
     >>> ch.asin(ch.asarray([0.0, 1.0]))
     Tensor([0.        , 1.57079633])
     """
-    return elementwise("asin", x)
+    return unary("asin", x)
 
 
 def asinh(x, /):
@@ -45,7 +45,7 @@ def asinh(x, /):
     >>> ch.asinh(ch.asarray([0.0, 1.0]))
     Tensor([0.        , 0.88137359])
     """
-    return elementwise("asinh", x)
+    return unary("asinh", x)
 
 
 def atan(x, /):
@@ -54,7 +54,7 @@ def atan(x, /):
     >>> ch.atan(ch.asarray([0.0, 1.0]))
     Tensor([0.        , 0.78539816])
     """
-    return elementwise("atan", x)
+    return unary("atan", x)
 
 
 def atanh(x, /):
@@ -63,7 +63,7 @@ def atanh(x, /):
     >>> ch.atanh(ch.asarray([0.0, 0.5]))
     Tensor([0.        , 0.54930614])
     """
-    return elementwise("atanh", x)
+    return unary("atanh", x)
 
 
 def cbrt(x, /):
@@ -72,7 +72,7 @@ def cbrt(x, /):
     >>> ch.cbrt(ch.asarray([8.0, -27.0]))
     Tensor([ 2., -3.])
     """
-    return elementwise("cbrt", x)
+    return unary("cbrt", x)
 
 
 def cos(x, /):
@@ -81,7 +81,7 @@ def cos(x, /):
     >>> ch.cos(ch.asarray([0.0, 1.0]))
     Tensor([1.        , 0.54030231])
     """
-    return elementwise("cos", x)
+    return unary("cos", x)
 
 
 def cosh(x, /):
@@ -90,7 +90,7 @@ def cosh(x, /):
     >>> ch.cosh(ch.asarray([0.0, 1.0]))
     Tensor([1.        , 1.54308063])
     """
-    return elementwise("cosh", x)
+    return unary("cosh", x)
 
 
 def erf(x, /):
@@ -99,7 +99,7 @@ def erf(x, /):
     >>> ch.erf(ch.asarray([0.0, 1.0]))
     Tensor([0.        , 0.84270079])
     """
-    return elementwise("erf", x)
+    return unary("erf", x)
 
 
 def exp(x, /):
@@ -108,7 +108,7 @@ def exp(x, /):
     >>> ch.exp(ch.asarray([0.0, 1.0]))
     Tensor([1.        , 2.71828183])
     """
-    return elementwise("exp", x)
+    return unary("exp", x)
 
 
 def exp2(x, /):
@@ -117,7 +117,7 @@ def exp2(x, /):
     >>> ch.exp2(ch.asarray([3.0, 0.5]))
     Tensor([8.        , 1.41421356])
     """
-    return elementwise("exp2", x)
+    return unary("exp2", x)
 
 
 def expm1(x, /):
@@ -126,7 +126,7 @@ def expm1(x, /):
     >>> ch.expm1(ch.asarray([0.0, 1e-10]))
     Tensor([0.e+00, 1.e-10])
     """
-    return elementwise("expm1", x)
+    return unary("expm1", x)
 
 
 def log(x, /):
@@ -135,7 +135,7 @@ def log(x, /):
     >>> ch.log(ch.asarray([1.0, 10.0]))
     Tensor([0.        , 2.30258509])
     """
-    return elementwise("log", x)
+    return unary("log", x)
 
 
 def log10(x, /):
@@ -144,7 +144,7 @@ def log10(x, /):
     >>> ch.log10(ch.asarray([1.0, 100.0]))
     Tensor([0., 2.])
     """
-    return elementwise("log10", x)
+    return unary("log10", x)
 
 
 def log1p(x, /):
@@ -153,7 +153,7 @@ def log1p(x, /):
     >>> ch.log1p(ch.asarray([0.0, 1e-10]))
     Tensor([0.e+00, 1.e-10])
     """
-    return elementwise("log1p", x)
+    return unary("log1p", x)
 
 
 def log2(x, /):
@@ -162,7 +162,7 @@ def log2(x, /):
     >>> ch.log2(ch.asarray([1.0, 8.0]))
     Tensor([0., 3.])
     """
-    return elementwise("log2", x)
+    return unary("log2", x)
 
 
 def sigmoid(x, /):
@@ -171,7 +171,7 @@ def sigmoid(x, /):
     >>> ch.sigmoid(ch.asarray([0.0, 2.0]))
     Tensor([0.5       , 0.88079708])
     """
-    return elementwise("sigmoid", x)
+    return unary("sigmoid", x)
 
 
 def sin(x, /):
@@ -180,7 +180,7 @@ def sin(x, /):
     >>> ch.sin(ch.asarray([0.0, 1.0]))
     Tensor([0.        , 0.84147098])
     """
-    return elementwise("sin", x)
+    return unary("sin", x)
 
 
 def sinh(x, /):
@@ -189,7 +189,7 @@ def sinh(x, /):
     >>> ch.sinh(ch.asarray([0.0, 1.0]))
     Tensor([0.        , 1.17520119])
     """
-    return elementwise("sinh", x)
+    return unary("sinh", x)
 
 
 def sqrt(x, /):
@@ -198,7 +198,7 @@ def sqrt(x, /):
     >>> ch.sqrt(ch.asarray([4.0, 2.0]))
     Tensor([2.        , 1.41421356])
     """
-    return elementwise("sqrt", x)
+    return unary("sqrt", x)
 
 
 def tan(x, /):
@@ -207,7 +207,7 @@ def tan(x, /):
     >>> ch.tan(ch.asarray([0.0, 1.0]))
     Tensor([0.        , 1.55740772])
     """
-    return elementwise("tan", x)
+    return unary("tan", x)
 
 
 def tanh(x, /):
@@ -216,7 +216,7 @@ def tanh(x, /):
     >>> ch.tanh(ch.asarray([0.0, 1.0]))
     Tensor([0.        , 0.76159416])
     """
-    return elementwise("tanh", x)
+    return unary("tanh", x)
 
 
 def atan2(x1, x2, /):
@@ -226,7 +226,7 @@ def atan2(x1, x2, /):
     >>> ch.atan2(1.0, ch.asarray([1.0, -1.0]))
     Tensor([0.78539816, 2.35619449])
     """
-    return elementwise("atan2", x1, x2)
+    return binary("atan2", x1, x2)
 
 
 def hypot(x1, x2, /):
@@ -236,7 +236,7 @@ def hypot(x1, x2, /):
     >>> ch.hypot(ch.asarray([3.0]), 4.0)
     Tensor([5.])
     """
-    return elementwise("hypot", x1, x2)
+    return binary("hypot", x1, x2)
 
 
 def logaddexp(x1, x2, /):
@@ -246,4 +246,4 @@ def logaddexp(x1, x2, /):
     >>> ch.logaddexp(ch.asarray([1000.0]), 1000.0)
     Tensor([1000.69314718])
     """
-    return elementwise("logaddexp", x1, x2)
+    return binary("logaddexp", x1, x2)

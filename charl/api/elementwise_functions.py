@@ -10,7 +10,7 @@ Exponentials, logarithms and angles: elementwise_calculus.py.
 from __future__ import annotations
 
 from charl.api import build as b
-from charl.tensor import elementwise, plain_bounds, wrap
+from charl.tensor import binary, plain_bounds, unary, wrap
 
 
 def abs(x, /):
@@ -19,7 +19,7 @@ def abs(x, /):
     >>> ch.abs(ch.asarray([-1, 2]))
     Tensor([1, 2])
     """
-    return elementwise("abs", x)
+    return unary("abs", x)
 
 
 def bitwise_invert(x, /):
@@ -28,7 +28,7 @@ def bitwise_invert(x, /):
     >>> ch.bitwise_invert(ch.asarray([0, 5]))
     Tensor([-1, -6])
     """
-    return elementwise("bitwise_invert", x)
+    return unary("bitwise_invert", x)
 
 
 def ceil(x, /):
@@ -37,7 +37,7 @@ def ceil(x, /):
     >>> ch.ceil(ch.asarray([1.5, -1.5]))
     Tensor([ 2., -1.])
     """
-    return elementwise("ceil", x)
+    return unary("ceil", x)
 
 
 def floor(x, /):
@@ -46,7 +46,7 @@ def floor(x, /):
     >>> ch.floor(ch.asarray([1.5, -1.5]))
     Tensor([ 1., -2.])
     """
-    return elementwise("floor", x)
+    return unary("floor", x)
 
 
 def isfinite(x, /):
@@ -55,7 +55,7 @@ def isfinite(x, /):
     >>> ch.isfinite(ch.asarray([1.0, ch.inf]))
     Tensor([ True, False])
     """
-    return elementwise("isfinite", x)
+    return unary("isfinite", x)
 
 
 def isinf(x, /):
@@ -64,7 +64,7 @@ def isinf(x, /):
     >>> ch.isinf(ch.asarray([1.0, ch.inf]))
     Tensor([False,  True])
     """
-    return elementwise("isinf", x)
+    return unary("isinf", x)
 
 
 def isnan(x, /):
@@ -73,7 +73,7 @@ def isnan(x, /):
     >>> ch.isnan(ch.asarray([1.0, ch.nan]))
     Tensor([False,  True])
     """
-    return elementwise("isnan", x)
+    return unary("isnan", x)
 
 
 def logical_not(x, /):
@@ -82,7 +82,7 @@ def logical_not(x, /):
     >>> ch.logical_not(ch.asarray([True, False]))
     Tensor([False,  True])
     """
-    return elementwise("logical_not", x)
+    return unary("logical_not", x)
 
 
 def negative(x, /):
@@ -91,7 +91,7 @@ def negative(x, /):
     >>> ch.negative(ch.asarray([1, -2]))
     Tensor([-1,  2])
     """
-    return elementwise("negative", x)
+    return unary("negative", x)
 
 
 def positive(x, /):
@@ -100,7 +100,7 @@ def positive(x, /):
     >>> ch.positive(ch.asarray([1, -2]))
     Tensor([ 1, -2])
     """
-    return elementwise("positive", x)
+    return unary("positive", x)
 
 
 def reciprocal(x, /):
@@ -109,7 +109,7 @@ def reciprocal(x, /):
     >>> ch.reciprocal(ch.asarray([4.0, 0.5]))
     Tensor([0.25, 2.  ])
     """
-    return elementwise("reciprocal", x)
+    return unary("reciprocal", x)
 
 
 def round(x, /):
@@ -118,7 +118,7 @@ def round(x, /):
     >>> ch.round(ch.asarray([0.5, 1.5, 2.6]))
     Tensor([0., 2., 3.])
     """
-    return elementwise("round", x)
+    return unary("round", x)
 
 
 def sign(x, /):
@@ -127,7 +127,7 @@ def sign(x, /):
     >>> ch.sign(ch.asarray([-3, 0, 7]))
     Tensor([-1,  0,  1])
     """
-    return elementwise("sign", x)
+    return unary("sign", x)
 
 
 def signbit(x, /):
@@ -136,7 +136,7 @@ def signbit(x, /):
     >>> ch.signbit(ch.asarray([-0.0, 1.0]))
     Tensor([ True, False])
     """
-    return elementwise("signbit", x)
+    return unary("signbit", x)
 
 
 def square(x, /):
@@ -145,7 +145,7 @@ def square(x, /):
     >>> ch.square(ch.asarray([3, -4]))
     Tensor([ 9, 16])
     """
-    return elementwise("square", x)
+    return unary("square", x)
 
 
 def trunc(x, /):
@@ -154,7 +154,7 @@ def trunc(x, /):
     >>> ch.trunc(ch.asarray([1.5, -1.5]))
     Tensor([ 1., -1.])
     """
-    return elementwise("trunc", x)
+    return unary("trunc", x)
 
 
 def add(x1, x2, /):
@@ -163,7 +163,7 @@ def add(x1, x2, /):
     >>> ch.add(ch.asarray([1, 2]), 3)
     Tensor([4, 5])
     """
-    return elementwise("add", x1, x2)
+    return binary("add", x1, x2)
 
 
 def bitwise_and(x1, x2, /):
@@ -172,7 +172,7 @@ def bitwise_and(x1, x2, /):
     >>> ch.bitwise_and(ch.asarray([6, 5]), 3)
     Tensor([2, 1])
     """
-    return elementwise("bitwise_and", x1, x2)
+    return binary("bitwise_and", x1, x2)
 
 
 def bitwise_left_shift(x1, x2, /):
@@ -181,7 +181,7 @@ def bitwise_left_shift(x1, x2, /):
     >>> ch.bitwise_left_shift(ch.asarray([1, 3]), 2)
     Tensor([ 4, 12])
     """
-    return elementwise("bitwise_left_shift", x1, x2)
+    return binary("bitwise_left_shift", x1, x2)
 
 
 def bitwise_or(x1, x2, /):
@@ -190,7 +190,7 @@ def bitwise_or(x1, x2, /):
     >>> ch.bitwise_or(ch.asarray([6, 5]), 3)
     Tensor([7, 7])
     """
-    return elementwise("bitwise_or", x1, x2)
+    return binary("bitwise_or", x1, x2)
 
 
 def bitwise_right_shift(x1, x2, /):
@@ -199,7 +199,7 @@ def bitwise_right_shift(x1, x2, /):
     >>> ch.bitwise_right_shift(ch.asarray([8, -3]), 1)
     Tensor([ 4, -2])
     """
-    return elementwise("bitwise_right_shift", x1, x2)
+    return binary("bitwise_right_shift", x1, x2)
 
 
 def bitwise_xor(x1, x2, /):
@@ -208,7 +208,7 @@ def bitwise_xor(x1, x2, /):
     >>> ch.bitwise_xor(ch.asarray([6, 5]), 3)
     Tensor([5, 6])
     """
-    return elementwise("bitwise_xor", x1, x2)
+    return binary("bitwise_xor", x1, x2)
 
 
 def copysign(x1, x2, /):
@@ -217,7 +217,7 @@ def copysign(x1, x2, /):
     >>> ch.copysign(ch.asarray([1.0, 2.0]), -1.0)
     Tensor([-1., -2.])
     """
-    return elementwise("copysign", x1, x2)
+    return binary("copysign", x1, x2)
 
 
 def divide(x1, x2, /):
@@ -226,7 +226,7 @@ def divide(x1, x2, /):
     >>> ch.divide(ch.asarray([1, 2]), 4)
     Tensor([0.25, 0.5 ])
     """
-    return elementwise("divide", x1, x2)
+    return binary("divide", x1, x2)
 
 
 def equal(x1, x2, /):
@@ -235,7 +235,7 @@ def equal(x1, x2, /):
     >>> ch.equal(ch.asarray([1, 2]), 2)
     Tensor([False,  True])
     """
-    return elementwise("equal", x1, x2)
+    return binary("equal", x1, x2)
 
 
 def floor_divide(x1, x2, /):
@@ -244,7 +244,7 @@ def floor_divide(x1, x2, /):
     >>> ch.floor_divide(ch.asarray([7, -7]), 2)
     Tensor([ 3, -4])
     """
-    return elementwise("floor_divide", x1, x2)
+    return binary("floor_divide", x1, x2)
 
 
 def greater(x1, x2, /):
@@ -253,7 +253,7 @@ def greater(x1, x2, /):
     >>> ch.greater(ch.asarray([1, 2]), 2)
     Tensor([False, False])
     """
-    return elementwise("greater", x1, x2)
+    return binary("greater", x1, x2)
 
 
 def greater_equal(x1, x2, /):
@@ -262,7 +262,7 @@ def greater_equal(x1, x2, /):
     >>> ch.greater_equal(ch.asarray([1, 2]), 2)
     Tensor([False,  True])
     """
-    return elementwise("greater_equal", x1, x2)
+    return binary("greater_equal", x1, x2)
 
 
 def less(x1, x2, /):
@@ -271,7 +271,7 @@ def less(x1, x2, /):
     >>> ch.less(ch.asarray([1, 2]), 2)
     Tensor([ True, False])
     """
-    return elementwise("less", x1, x2)
+    return binary("less", x1, x2)
 
 
 def less_equal(x1, x2, /):
@@ -280,7 +280,7 @@ def less_equal(x1, x2, /):
     >>> ch.less_equal(ch.asarray([1, 2]), 2)
     Tensor([ True,  True])
     """
-    return elementwise("less_equal", x1, x2)
+    return binary("less_equal", x1, x2)
 
 
 def logical_and(x1, x2, /):
@@ -289,7 +289,7 @@ def logical_and(x1, x2, /):
     >>> ch.logical_and(ch.asarray([True, False]), True)
     Tensor([ True, False])
     """
-    return elementwise("logical_and", x1, x2)
+    return binary("logical_and", x1, x2)
 
 
 def logical_or(x1, x2, /):
@@ -298,7 +298,7 @@ def logical_or(x1, x2, /):
     >>> ch.logical_or(ch.asarray([True, False]), False)
     Tensor([ True, False])
     """
-    return elementwise("logical_or", x1, x2)
+    return binary("logical_or", x1, x2)
 
 
 def logical_xor(x1, x2, /):
@@ -307,7 +307,7 @@ def logical_xor(x1, x2, /):
     >>> ch.logical_xor(ch.asarray([True, False]), True)
     Tensor([False,  True])
     """
-    return elementwise("logical_xor", x1, x2)
+    return binary("logical_xor", x1, x2)
 
 
 def maximum(x1, x2, /):
@@ -316,7 +316,7 @@ def maximum(x1, x2, /):
     >>> ch.maximum(ch.asarray([1, 5]), 3)
     Tensor([3, 5])
     """
-    return elementwise("maximum", x1, x2)
+    return binary("maximum", x1, x2)
 
 
 def minimum(x1, x2, /):
@@ -325,7 +325,7 @@ def minimum(x1, x2, /):
     >>> ch.minimum(ch.asarray([1, 5]), 3)
     Tensor([1, 3])
     """
-    return elementwise("minimum", x1, x2)
+    return binary("minimum", x1, x2)
 
 
 def multiply(x1, x2, /):
@@ -334,7 +334,7 @@ def multiply(x1, x2, /):
     >>> ch.multiply(ch.asarray([1, 2]), 3)
     Tensor([3, 6])
     """
-    return elementwise("multiply", x1, x2)
+    return binary("multiply", x1, x2)
 
 
 def nextafter(x1, x2, /):
@@ -343,7 +343,7 @@ def nextafter(x1, x2, /):
     >>> ch.nextafter(ch.asarray([1.0]), 2.0)
     Tensor([1.])
     """
-    return elementwise("nextafter", x1, x2)
+    return binary("nextafter", x1, x2)
 
 
 def not_equal(x1, x2, /):
@@ -352,7 +352,7 @@ def not_equal(x1, x2, /):
     >>> ch.not_equal(ch.asarray([1, 2]), 2)
     Tensor([ True, False])
     """
-    return elementwise("not_equal", x1, x2)
+    return binary("not_equal", x1, x2)
 
 
 def pow(x1, x2, /):
@@ -361,7 +361,7 @@ def pow(x1, x2, /):
     >>> ch.pow(ch.asarray([2, 3]), 2)
     Tensor([4, 9])
     """
-    return elementwise("pow", x1, x2)
+    return binary("pow", x1, x2)
 
 
 def remainder(x1, x2, /):
@@ -370,7 +370,7 @@ def remainder(x1, x2, /):
     >>> ch.remainder(ch.asarray([7, -7]), 3)
     Tensor([1, 2])
     """
-    return elementwise("remainder", x1, x2)
+    return binary("remainder", x1, x2)
 
 
 def subtract(x1, x2, /):
@@ -379,7 +379,7 @@ def subtract(x1, x2, /):
     >>> ch.subtract(ch.asarray([1, 2]), 3)
     Tensor([-2, -1])
     """
-    return elementwise("subtract", x1, x2)
+    return binary("subtract", x1, x2)
 
 
 def clip(x, /, min=None, max=None):
@@ -424,7 +424,7 @@ def conj(x, /):
     >>> ch.conj(ch.asarray([1.0, 2.0]))
     Tensor([1., 2.])
     """
-    return elementwise("positive", x)
+    return unary("positive", x)
 
 
 def imag(x, /):
@@ -443,4 +443,4 @@ def real(x, /):
     >>> ch.real(ch.asarray([1.0, 2.0]))
     Tensor([1., 2.])
     """
-    return elementwise("positive", x)
+    return unary("positive", x)

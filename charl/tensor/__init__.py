@@ -10,7 +10,7 @@ from charl.tensor.handle import Tensor, register_method
 from charl.tensor.indexing import user_site
 from charl.tensor.make import (
     as_tensor,
-    elementwise,
+    binary,
     evaluate,
     from_capsule,
     from_numpy,
@@ -24,6 +24,7 @@ from charl.tensor.make import (
     plain_filled,
     plain_nodes,
     plain_product,
+    unary,
     unset,
     wrap,
 )

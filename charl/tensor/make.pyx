@@ -35,7 +35,6 @@ cdef list _DTYPES = list(dtypes.ALL)
 cdef int64_t MOST = (<int64_t>1 << 60) - 1  # elements
 cdef dict _OPS = {name: row.code for name, row in OPS.items() if row.group == "elementwise"}
 cdef int WHERE = OPS["where"].code, MAXIMUM = OPS["maximum"].code, MINIMUM = OPS["minimum"].code
-cdef dict _ARITY = {row.code: row.arity for row in OPS.values()}
 
 
 def wrap(Node node not None):
@@ -171,27 +170,31 @@ cdef Node _side(object x, object other, Node test):
     return graph.new_const(node.dtype, infer.scalar_bits(x, node.dtype))
 
 
-def elementwise(str name, *args, dtype=None):
-    """The Tensor of an elementwise op on arrays and Python scalars that broadcast together, promoted as in NumPy 2.
+def unary(str name, x):
+    """The Tensor of an elementwise op of that name on an array or a Python number.
 
-    dtype: the result is cast to it. Raises TypeError, ValueError or OverflowError, each naming what was wrong.
+    Raises TypeError or OverflowError, each naming what was wrong.
     """
     cdef int op = _OPS[name]
-    cdef Node node
-    if len(args) != _ARITY[op]:
-        raise TypeError(f"{name}: takes {_ARITY[op]} arrays, got {len(args)}")
-    if len(args) == 2:
-        node = binary_node(op, args[0], args[1])
-    elif len(args) == 1 and type(args[0]) is Tensor:
-        node = unary_node(op, args[0])
-    else:
-        node = operands.general(op, tuple([bare(value) for value in args]))
-    if node is None:
-        wrong = next(a for a in args if operands.as_node(bare(a)) is None and not infer.weak_kind(a))
-        raise TypeError(f"{name}: an array or a number is needed, got {type(wrong).__name__}")
-    if dtype is not None:
-        node = operands.cast(node, dtypes.as_dtype(dtype).code)
-    return wrapped(node)
+    if type(x) is Tensor:
+        return wrapped(unary_node(op, <Tensor>x))
+    cdef Node node = operands.general(op, (bare(x),))
+    return _refused(name, x) if node is None else wrapped(node)
+
+
+def binary(str name, x1, x2):
+    """The Tensor of an elementwise op on arrays and Python numbers that broadcast together, promoted as in NumPy 2.
+
+    Raises TypeError, ValueError or OverflowError, each naming what was wrong.
+    """
+    cdef Node node = binary_node(_OPS[name], x1, x2)
+    return _refused(name, x1, x2) if node is None else wrapped(node)
+
+
+cdef object _refused(str name, object first, object second=None):
+    """Raises the TypeError of an op that takes no operand of this type."""
+    wrong = next(a for a in (first, second) if operands.as_node(bare(a)) is None and not infer.weak_kind(a))
+    raise TypeError(f"{name}: an array or a number is needed, got {type(wrong).__name__}")
 
 
 def as_tensor(value):
