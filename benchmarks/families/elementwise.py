@@ -55,7 +55,7 @@ def chain15(xp, x):
     return xp.tanh(f) * 0.25 + c
 
 
-TEXT = "tanh(sqrt(log(exp(-(C)*(C))+3*h)**2+cos(x)**2))*h*h+C".replace(
+TEXT = "tanh(sqrt(log(exp(-(C)*(C))+(h+h+h))**2+cos(x)**2))*h*h+C".replace(
     "C", "sin(x)*cos(x)+sin(x)*h"
 )
 
