@@ -13,7 +13,8 @@ from charl.api.statistical_functions import extreme
 from charl.core import dtypes
 from charl.tensor import plain_choice, recorded, wrap
 
-BLOCK = 1024  # elements of which one extreme is kept
+BLOCK = 1024  # elements of which one extreme is kept, or a power of two times that:
+MOST = 1 << 13  # extremes, as many as a workgroup of a GPU has in registers
 LONG = 1 << 13  # elements from which on that pays for four launches
 _INDEX = dtypes.int32, dtypes.int64  # what holds an index: twice the lanes, if 32 bits do
 
@@ -58,22 +59,23 @@ def _by_blocks(name, n, extent):
     first place in the first block that has the extreme of all.
     """
     last, lead = len(n.shape) - 1, n.shape[:-1]
-    count = extent // BLOCK
-    blocks = b.reshape(b.cut(n, last, 0, count * BLOCK), (*lead, count, BLOCK))
+    block = BLOCK << ((extent - 1) // (BLOCK * MOST)).bit_length()
+    count = extent // block
+    blocks = b.reshape(b.cut(n, last, 0, count * block), (*lead, count, block))
     own = extreme(name, blocks, (last + 1,))
     best = extreme(name, own, (last,), True)
-    if extent % BLOCK:
-        rest = extreme(name, b.cut(n, last, count * BLOCK, extent), (last,), True)
+    if extent % block:
+        rest = extreme(name, b.cut(n, last, count * block, extent), (last,), True)
         best = b.call("maximum" if name == "max" else "minimum", best, rest)
     first = _first(own, best, last, dtypes.int64)  # count, where it is none of them
-    start = b.call("multiply", first, b.const(BLOCK, dtypes.int64))
-    start = b.call("minimum", start, b.const(extent - BLOCK, dtypes.int64))
+    start = b.call("multiply", first, b.const(block, dtypes.int64))
+    start = b.call("minimum", start, b.const(extent - block, dtypes.int64))
     rows = math.prod(lead)
     row = b.call("multiply", b.iota(rows), b.const(extent, dtypes.int64))
     place = b.call("add", b.reshape(start, (rows,)), row)
-    every = b.windows(b.reshape(n, (rows * extent,)), (0,), (BLOCK,), (1,), (1,))
-    block, best = b.gather_at(every, place, 0), b.reshape(best, (rows, 1))
-    inside = b.cast(_first(block, best, 1, dtypes.int32), dtypes.int64)
+    every = b.windows(b.reshape(n, (rows * extent,)), (0,), (block,), (1,), (1,))
+    chosen, best = b.gather_at(every, place, 0), b.reshape(best, (rows, 1))
+    inside = b.cast(_first(chosen, best, 1, dtypes.int32), dtypes.int64)
     return b.call("add", start, b.reshape(inside, lead))
 
 

@@ -45,3 +45,12 @@ def test_what_is_searched_need_not_be_stored(size):
     for view, of in ((x[:, ::-2], a[:, ::-2]), (ch.abs(x - 1), np.abs(a - 1)), (x[2], a[2])):
         assert np.array_equal(ch.argmax(view, axis=-1).numpy(), of.argmax(-1))
         assert np.array_equal(ch.argmin(view, axis=-1).numpy(), of.argmin(-1))
+
+
+def test_blocks_grow_with_the_axis():
+    """So that the extremes of all blocks stay few."""
+    a = np.zeros(2 * searching_functions.BLOCK * searching_functions.MOST + 3, np.int8)
+    for place in (a.size - 1, a.size - 4, a.size // 2, 1):
+        a[place] = 1
+        x = ch.asarray(a)
+        assert int(ch.argmax(x)) == place == int(ch.argmin(-x))
