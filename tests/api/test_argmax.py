@@ -47,9 +47,11 @@ def test_what_is_searched_need_not_be_stored(size):
         assert np.array_equal(ch.argmin(view, axis=-1).numpy(), of.argmin(-1))
 
 
-def test_blocks_grow_with_the_axis():
-    """So that the extremes of all blocks stay few."""
-    a = np.zeros(2 * searching_functions.BLOCK * searching_functions.MOST + 3, np.int8)
+@pytest.mark.parametrize("more", [0, 3])
+def test_blocks_grow_with_the_axis(more):
+    """So that the extremes of all blocks stay few; none of them is left over, or some are."""
+    a = np.zeros(searching_functions.BIG_BLOCK * 5000 // 8 + more, np.int8)
+    assert a.size > searching_functions.BIG
     for place in (a.size - 1, a.size - 4, a.size // 2, 1):
         a[place] = 1
         x = ch.asarray(a)
