@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -13,8 +14,10 @@ from charl.api.statistical_functions import extreme
 from charl.core import dtypes
 from charl.tensor import plain_choice, recorded, wrap
 
-BLOCK = 1024  # elements of which one extreme is kept
-LONG = 1 << 13  # elements from which on that pays for four launches
+BLOCK = 1024  # elements of which one extreme is kept, or up to twice as many
+BIG, BIG_BLOCK = 1 << 21, 1 << 13  # on axes beyond BIG: one workgroup of a GPU sees all extremes
+MOST = 1 << 13  # extremes
+LONG = 1 << 13  # elements from which on that pays for its launches
 _INDEX = dtypes.int32, dtypes.int64  # what holds an index: twice the lanes, if 32 bits do
 
 
@@ -53,27 +56,36 @@ def _matches(n, best):
     return b.call("logical_or", found, b.call("isnan", n)) if b.dtype_of(n).kind == "f" else found
 
 
+@functools.lru_cache(256)
+def _block(extent):
+    """The elements of a block: in quads, and such that none is left over where that can be."""
+    least = max(BLOCK if extent <= BIG else BIG_BLOCK, extent // MOST)
+    sizes = range((least + 3) // 4 * 4, 2 * least, 4)
+    return next((size for size in sizes if extent % size == 0), sizes[0])
+
+
 def _by_blocks(name, n, extent):
     """The index along a long last axis, which is read once: the extreme of each block, and then its
     first place in the first block that has the extreme of all.
     """
     last, lead = len(n.shape) - 1, n.shape[:-1]
-    count = extent // BLOCK
-    blocks = b.reshape(b.cut(n, last, 0, count * BLOCK), (*lead, count, BLOCK))
+    block = _block(extent)
+    count = extent // block
+    blocks = b.reshape(b.cut(n, last, 0, count * block), (*lead, count, block))
     own = extreme(name, blocks, (last + 1,))
     best = extreme(name, own, (last,), True)
-    if extent % BLOCK:
-        rest = extreme(name, b.cut(n, last, count * BLOCK, extent), (last,), True)
+    if extent % block:
+        rest = extreme(name, b.cut(n, last, count * block, extent), (last,), True)
         best = b.call("maximum" if name == "max" else "minimum", best, rest)
     first = _first(own, best, last, dtypes.int64)  # count, where it is none of them
-    start = b.call("multiply", first, b.const(BLOCK, dtypes.int64))
-    start = b.call("minimum", start, b.const(extent - BLOCK, dtypes.int64))
+    start = b.call("multiply", first, b.const(block, dtypes.int64))
+    start = b.call("minimum", start, b.const(extent - block, dtypes.int64))
     rows = math.prod(lead)
     row = b.call("multiply", b.iota(rows), b.const(extent, dtypes.int64))
     place = b.call("add", b.reshape(start, (rows,)), row)
-    every = b.windows(b.reshape(n, (rows * extent,)), (0,), (BLOCK,), (1,), (1,))
-    block, best = b.gather_at(every, place, 0), b.reshape(best, (rows, 1))
-    inside = b.cast(_first(block, best, 1, dtypes.int32), dtypes.int64)
+    every = b.windows(b.reshape(n, (rows * extent,)), (0,), (block,), (1,), (1,))
+    chosen, best = b.gather_at(every, place, 0), b.reshape(best, (rows, 1))
+    inside = b.cast(_first(chosen, best, 1, dtypes.int32), dtypes.int64)
     return b.call("add", start, b.reshape(inside, lead))
 
 

@@ -225,7 +225,7 @@ class Arithmetic:
         before = code.label
         code.branch(self.any(code, condition, width), slow, done)
         code.begin(slow)
-        value = self._apart(code, prim.attr, operands, width)
+        value = self._apart(code, prim.attr, operands, condition, width)
         if width > 1:
             value = code.op(
                 f"select {vector('i1', width)} {condition}, {full} {value}, {full} {fast}"
@@ -235,13 +235,16 @@ class Arithmetic:
         code.begin(done)
         return code.op(f"phi {full} [{fast}, %{before}], [{value}, %{after}]")
 
-    def _apart(self, code, body, args, width):
-        """An Expansion as a cold function. It takes the lanes one by one: instruction selection of
-        what 64-bit products do in vectors takes LLVM longer than the rest of a kernel.
+    def _apart(self, code, body, args, condition, width):
+        """An Expansion as a cold function. It takes the lanes that want it one by one: instruction
+        selection of what 64-bit products do in vectors takes LLVM longer than the rest of a kernel.
         """
         types = [vector(REGISTER[dtype], width) for dtype in body.args]
         full = vector(REGISTER[body.dtype], width)
-        write = self.splice if width == 1 else self._lane_by_lane
+        write = self.splice
+        if width > 1:
+            args, types = [*args, condition], [*types, vector("i1", width)]
+            write = self._lane_by_lane
 
         def inside(code: Code, names: list[str]) -> str:
             return write(code, body, names, width)
@@ -265,21 +268,28 @@ class Arithmetic:
         return code.op(f"call {result} {name}({operands})")
 
     def _lane_by_lane(self, code, body, args, width):
-        """A vector of what an Expansion makes of each lane."""
+        """A vector of what an Expansion makes of each lane whose flag, the last of args, is set. The
+        others are not its business: their look-ups would lie outside of tables.
+        """
         element = REGISTER[body.dtype]
         full = vector(element, width)
         code.do("br label %lane")
         code.begin("lane")
         code.do("%k = phi i64 [0, %entry], [%following, %more]")
         code.do(f"%made = phi {full} [poison, %entry], [%all, %more]")
+        flag = code.op(f"extractelement {vector('i1', width)} {args[-1]}, i64 %k")
+        code.branch(flag, "wanted", "more")
+        code.begin("wanted")
         scalars = [
             code.op(f"extractelement {vector(REGISTER[dtype], width)} {text}, i64 %k")
             for dtype, text in zip(body.args, args)
         ]
         value = self.splice(code, body, scalars, 1)
+        code.do(f"%with = insertelement {full} %made, {element} {value}, i64 %k")
+        last = code.label
         code.do("br label %more")
         code.begin("more")
-        code.do(f"%all = insertelement {full} %made, {element} {value}, i64 %k")
+        code.do(f"%all = phi {full} [%made, %lane], [%with, %{last}]")
         code.do("%following = add i64 %k, 1")
         code.branch(code.op(f"icmp ult i64 %following, {width}"), "lane", "done")
         code.begin("done")

@@ -17,7 +17,7 @@ them takes an element, and the order of their tree; all of these depend on exten
 
     row, no folds     an invocation is one element, or four of one row (wgsl_elements)
     row               some lanes share an outer index, a workgroup has several (wgsl_rows)
-    row with a scan   a workgroup is one outer index; its invocations are the lanes of j
+    row with a scan   a workgroup is one outer index; its invocations are the lanes of j (wgsl_scans)
     column            an invocation is one outer index, and walks j, or some share it
     Contract          a workgroup is one tile (wgsl_matmul)
 """
@@ -33,8 +33,9 @@ from charl.codegen.wgsl_elements import Elements
 from charl.codegen.wgsl_matmul import Cut, Product, cut
 from charl.codegen.wgsl_quads import quads
 from charl.codegen.wgsl_rows import Fit, Folds
+from charl.codegen.wgsl_scans import Scans
 from charl.codegen.wgsl_values import Features, Tiling, Unsupported
-from charl.codegen.wgsl_walks import Columns, Rows
+from charl.codegen.wgsl_walks import Columns
 from charl.schedule.kernel import COLUMN_BLOCK, Int, Kernel, P, Value
 
 __all__ = ["Features", "Shader", "Tiling", "Unsupported", "beyond", "emit", "probe", "suited"]
@@ -177,7 +178,7 @@ def emit(
     most = 1 << (features.max_workgroup.bit_length() - 1)
     several = {k for k, count in enumerate(parts) if count > 1}
     quads, cut = quads - several, cut._replace(quads=cut.quads - several)
-    walk: Product | Columns | Elements | Rows | Folds
+    walk: Product | Columns | Elements | Folds
     if not isinstance(kernel, Kernel):
         walk = Product(kernel, features, tiling, cut)
     elif kernel.order == "column":
@@ -185,7 +186,7 @@ def emit(
     elif Elements.takes(kernel):
         walk = Elements(kernel, features, min(tiling.elements, most), tiling, quads)
     elif _scans(kernel):
-        walk = Rows(kernel, features, min(lanes, most))
+        walk = Scans(kernel, features, min(lanes, most), quads)
     else:
         walk = Folds(kernel, features, min(lanes, most), min(tiling.rows, most), quads, room, fit)
     walk.divide(parts)

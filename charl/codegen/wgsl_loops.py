@@ -11,9 +11,8 @@ from charl.codegen.wgsl_elements import Elements
 from charl.codegen.wgsl_library import LIBRARY
 from charl.codegen.wgsl_matmul import UNROLLED, Product
 from charl.codegen.wgsl_rows import Folds
-from charl.codegen.wgsl_walks import UNROLLED as CHAINED
-from charl.codegen.wgsl_walks import Rows
-from charl.core.dtypes import BY_SHORT
+from charl.codegen.wgsl_scans import UNROLLED as CHAINED
+from charl.codegen.wgsl_scans import Scans, one_by_one
 from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK, STEPS, Int
 
 MOST = 65_000  # rounds that such a device takes
@@ -49,9 +48,8 @@ def turns(walk: Any, text: str) -> Turns:
             continue
         scans = [i for i in stage.body if i.op == "scan"]
         times = 1 + each * (4 if isinstance(walk, Folds) else 1)
-        for instr in scans if isinstance(walk, Rows) else ():
-            real = instr.attr == "mul" and BY_SHORT[instr.dtype].kind == "f"
+        for instr in scans if isinstance(walk, Scans) else ():
             size = walk.workgroup
-            times += ENTERED + (size // CHAINED if real else size.bit_length())
+            times += ENTERED + (4 * size // CHAINED if one_by_one(instr) else size.bit_length())
         result += [(extent, per, times), (extent, per * STEPS, ENTERED)]
     return tuple(result)

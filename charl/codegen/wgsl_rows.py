@@ -71,6 +71,7 @@ class Folds(Fours):
     on: str | None = None  # whether an invocation has a row, where some have none
     cell = "t"  # what the names of running totals begin with
     arrays = 0
+    cells_of = 1  # cells that a lane has in workgroup memory
     quad = "q"  # which one of its quads a lane is at, where it keeps some
 
     def __init__(
@@ -129,7 +130,7 @@ class Folds(Fours):
             )
         self.stages()
         cells = [
-            f"var<workgroup> {name}: array<{kind}, {self.workgroup}>;"
+            f"var<workgroup> {name}: array<{kind}, {self.cells_of * self.workgroup}>;"
             for kind, name in self.shared.items()
         ]
         head = entry(self.workgroup, "at", shuffles)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from charl.codegen.wgsl_frame import Staged
 from charl.codegen.wgsl_values import Features
 from charl.core.dtypes import BY_SHORT
-from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK, STEPS, Int, Kernel, Stage
+from charl.schedule.kernel import COLUMN_BLOCK, STEPS, Int, Kernel, Stage
 
-UNROLLED = 4  # of a loop whose rounds depend on each other
 COPIES = ((4, 8), (16, 4))  # of a reduction's body, by its instructions, that go at once
 
 
@@ -94,15 +93,7 @@ class Walk(Staged):
                 identity = self.values.identity(i.attr, i.dtype)
                 self.put(f"var t{n}: {self.values.register(i.dtype)} = {identity};")
         self.inner, lane = "j", "" if lanes == 1 else " + lane"
-        if lanes > 1 and any(i.op == "scan" for i in stage.body):
-            self.open(f"for (var first = start; first < stop; first += {lanes}u)")
-            self.put("let j = min(first + lane, stop - 1u);")
-            self.put("let on = first + lane < stop;")
-            self.active = "on"
-            self.straight(stage, "t")
-            self.active = None
-            self.close()
-        elif reduces:
+        if reduces:
             self.open(f"for (var first = start; first < stop; first += {lanes * STEPS}u)")
             self.put(f"let last = min(first + {lanes * STEPS}u, stop);")
             for n, i in reduces:
@@ -253,91 +244,6 @@ class Walk(Staged):
         return {"bool": f"({word} != 0u)", "u32": word}.get(
             register, f"bitcast<{register}>({word})"
         )
-
-
-class Rows(Walk):
-    """One workgroup for each row; its invocations are the lanes of j."""
-
-    def __init__(self, kernel: Kernel, features: Features, workgroup: int):
-        super().__init__(kernel, features, workgroup)
-        self.lanes = workgroup
-        # Mesa 22.3 gets sinh of a row wrong where it lives on into the loop of a scan
-        self.guarded |= {
-            number
-            for at, stage in enumerate(self.kernel.stages)
-            for number, instr in self.numbered(at)
-            if not stage.loop and instr.dtype in ("f32", "f64")
-        }
-
-    def text(self) -> str:
-        self.outer = [f"i{k}" for k in range(len(self.kernel.outer))]
-        self.split("group", self.extents(), self.outer)
-        self.bounds(ROW_BLOCK)
-        self.stages()
-        cells = [
-            f"var<workgroup> {name}: array<{kind}, {self.workgroup}>;"
-            for kind, name in self.shared.items()
-        ]
-        return self.module([*cells, *entry(self.workgroup), *self.lines, "}"])
-
-    def launch(self):
-        grid = ((self.extents(), 1),)
-        return tuple(self.names()), self.workgroup, 1, grid, tuple(self.scratch)
-
-    def once(self, stage: Stage) -> None:
-        self.active = "lane == 0u"
-        super().once(stage)
-        self.active = None
-
-    def total(self, number: int, instr) -> str:
-        """The lanes' totals, folded by a tree."""
-        dtype, kind = instr.dtype, "add" if instr.attr == "dot" else instr.attr
-        own, other = self.from_cell(dtype, "lane"), self.from_cell(dtype, "lane + h")
-        both = self.values.fold(kind, dtype, own, [other])
-        self.put(self.into_cell(dtype, "lane", f"t{number}"))
-        self.put("workgroupBarrier();")
-        self.open(f"for (var h = {self.workgroup // 2}u; h > 0u; h >>= 1u)")
-        self.put(f"if (lane < h) {{ {self.into_cell(dtype, 'lane', both)} }}")
-        self.put("workgroupBarrier();")
-        self.close()
-        self.let(number, self.from_cell(dtype, "0"))
-        self.put("workgroupBarrier();")
-        return self.known[number]
-
-    def scan(self, number: int, instr, x: str) -> None:
-        """Prefixes of the lanes, after the total of the lanes before: the upper h of every 2h lanes
-        take the last of the lower h, and past the end all are the identity. Products of floats go
-        one by one: where those of later lanes alone overflow, 0 would become 0 * inf.
-        """
-        kind, dtype = instr.attr, instr.dtype
-        last = self.from_cell(dtype, f"{self.workgroup - 1}")
-        self.put(self.into_cell(dtype, "lane", x))
-        if self.active:
-            line = self.into_cell(dtype, "lane", self._identity(instr))
-            self.put(f"if (!{self.active}) {{ {line} }}")
-        self.put("workgroupBarrier();")
-        if kind == "mul" and BY_SHORT[dtype].kind == "f":
-            self.open("if (lane == 0u)")
-            self.open(f"for (var k = 0u; k < {self.workgroup}u; k += {UNROLLED}u)")
-            for u in range(UNROLLED):
-                x = self.from_cell(dtype, f"k + {u}u")
-                self.put(f"t{number} = {self.values.fold(kind, dtype, f't{number}', [x])};")
-                self.put(self.into_cell(dtype, f"k + {u}u", f"t{number}"))
-            self.close()
-            self.close()
-            self.put("workgroupBarrier();")
-            self.let(number, self.from_cell(dtype, "lane"))
-            self.put(f"t{number} = {last};")
-        else:
-            self.open(f"for (var h = 1u; h < {self.workgroup}u; h <<= 1u)")
-            own, lower = (self.from_cell(dtype, k) for k in ("lane", "(lane & ~(h - 1u)) - 1u"))
-            both = self.values.fold(kind, dtype, lower, [own])
-            self.put(f"if ((lane & h) != 0u) {{ {self.into_cell(dtype, 'lane', both)} }}")
-            self.put("workgroupBarrier();")
-            self.close()
-            self.let(number, self.values.fold(kind, dtype, f"t{number}", [own]))
-            self.put(f"t{number} = {self.values.fold(kind, dtype, f't{number}', [last])};")
-        self.put("workgroupBarrier();")
 
 
 class Columns(Walk):

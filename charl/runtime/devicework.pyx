@@ -18,7 +18,7 @@ cdef enum:
     SMALL = 16 << 20  # bytes that they bind: from here on they only wait for a device that is busy,
     LARGE = 1 << 30  # and from here on for none
 cdef double FAST = 2e12  # bytes a second: a device is taken to be busy as long as that takes,
-cdef double PAUSE = 2e-4  # and at least so many seconds: two submits of the host
+cdef double PAUSE = 4e-4  # and at least so many seconds: some submits of the host
 
 
 cdef class Part:

@@ -32,6 +32,9 @@ from charl.runtime.background import Job, Worker
 OPT_LEVELS = ("none", "less", "default", "aggressive")
 QUICK = 0  # the opt_level of the quick tier: a third of the time, a fifth slower in arithmetic
 LINKS = 2000  # of one LLJIT, which leaks 9 KB a link and slows down
+# JITLink maps an object as one piece. LLVM's older linker, the one for Windows, maps code and
+# constants apart, and aborts where much lies between: NVIDIA's driver reserves gigabytes.
+JITLINK = os.name != "nt"
 
 _busy = threading.Lock()  # held while LLVM works
 _llvmlite = None
@@ -209,7 +212,7 @@ class Jit:
         with _busy:
             llvm = _llvm()
             if self._session is None:
-                self._session = _Session(llvm.create_lljit_compiler())
+                self._session = _Session(llvm.create_lljit_compiler(use_jit_link=JITLINK))
             session = self._session
             library = llvm.JITLibraryBuilder().add_object_img(object).add_current_process()
             number = next(_links)

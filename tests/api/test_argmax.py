@@ -45,3 +45,14 @@ def test_what_is_searched_need_not_be_stored(size):
     for view, of in ((x[:, ::-2], a[:, ::-2]), (ch.abs(x - 1), np.abs(a - 1)), (x[2], a[2])):
         assert np.array_equal(ch.argmax(view, axis=-1).numpy(), of.argmax(-1))
         assert np.array_equal(ch.argmin(view, axis=-1).numpy(), of.argmin(-1))
+
+
+@pytest.mark.parametrize("more", [0, 3])
+def test_blocks_grow_with_the_axis(more):
+    """So that the extremes of all blocks stay few; none of them is left over, or some are."""
+    a = np.zeros(searching_functions.BIG_BLOCK * 5000 // 8 + more, np.int8)
+    assert a.size > searching_functions.BIG
+    for place in (a.size - 1, a.size - 4, a.size // 2, 1):
+        a[place] = 1
+        x = ch.asarray(a)
+        assert int(ch.argmax(x)) == place == int(ch.argmin(-x))

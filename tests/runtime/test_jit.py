@@ -268,6 +268,58 @@ def slow(n=400):
 '''
 
 
+TABLE = """
+@table = private constant [64 x i32] zeroinitializer, align 64
+define i32 @kernel(ptr %launch, i64 %begin, i64 %end) {
+  %at = getelementptr i32, ptr @table, i64 %begin
+  %v = load i32, ptr %at
+  %sum = add i32 %v, 7
+  ret i32 %sum
+}
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts on where Linux maps what is new")
+def test_code_and_constants_stay_together():
+    """Where one page is free above gigabytes in use, as beside what a GPU's driver reserves."""
+    done = run(
+        f"text = {TABLE!r}"
+        """
+        compiler = jit.Jit()
+        made = compiler.compile(text)
+        kept = compiler.link(made)
+
+        libc = ctypes.CDLL(None)
+        libc.mmap.restype = ctypes.c_ssize_t
+        libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+        libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+        PRIVATE, ANONYMOUS, NORESERVE = 0x2, 0x20, 0x4000
+
+        def reserve(nbytes):
+            return libc.mmap(None, nbytes, 0, PRIVATE | ANONYMOUS | NORESERVE, -1, 0)
+
+        wall, page, above = reserve(64 << 30), 4096, []
+        if wall == -1:
+            sys.exit("limited")
+        nbytes = 1 << 30
+        while nbytes >= page:
+            at = reserve(nbytes)
+            if at > wall:
+                above.append(at)
+            else:  # no hole of this size is left
+                libc.munmap(at, nbytes)
+                nbytes //= 2
+        libc.munmap(above[-1], page)
+        address, owner = compiler.link(made)
+        F = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+        print(F(address)(None, 63, 0))
+        """.replace("\n        ", "\n")
+    )
+    if done.stderr == "limited\n":
+        pytest.skip("this process's address space is limited")
+    assert done.stdout == "7\n", done.stderr
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_fork_while_compiling():
     """Children compile what was pending and what is new; none hangs, and the parent goes on."""
