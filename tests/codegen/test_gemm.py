@@ -4,7 +4,6 @@ Operands lie against pages that cannot be read; around outputs nothing may chang
 """
 
 import ctypes
-import dataclasses
 import itertools
 import mmap
 import shutil
@@ -354,7 +353,7 @@ class Walked(Call):
             Digits(side, axis, tuple((self.number(n), self.number(s)) for n, s in parts))
             for axis, parts in (("j" if side == "rhs" else "i", across), ("k", along))
         )
-        self.contract = dataclasses.replace(self.contract, digits=digits)
+        self.contract = self.contract._replace(digits=digits)
         verify(self.contract)
 
 

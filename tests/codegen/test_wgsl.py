@@ -1,6 +1,5 @@
 """WGSL against the reference: integers and movement to the bit, floats within bounds."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,8 +94,7 @@ def test_values_kept_in_scratch(name, part):
     *stages, last = kernel.stages
     store = last.body[-1]
     store = store._replace(attr=store.attr._replace(arg=0))
-    kernel = replace(
-        kernel,
+    kernel = kernel._replace(
         args=(Arg(kernel.args[0].dtype, "inout"),),
         stages=(*stages, last._replace(body=(*last.body[:-1], store))),
     )
