@@ -5,18 +5,24 @@ table of i64; packing adds the two.
 
     @pack_rhs_at, @pack_lhs_at   (dst, src, across, along, count, k)
         panels [k][width] of an array of `count` rows; the tables hold offsets of rows and of k
+    @first                 (dst, src, across, along, k, a, c, ldc, more)
+        packs one whole panel of rhs, and does what @micro would do with it and the panel a
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
-from charl.codegen.micro import Functions, add, least, mul, repeat, sub
+from charl.codegen.micro import MICRO, Functions, add, least, mul, repeat, run, sub
 from charl.codegen.text import Code, iota, vector
 from charl.schedule.kernel import KC, PACK_I, TILE_J
 
 PACK_AT = ("ptr", "ptr", "ptr", "ptr", "i64", "i64")
+# of a function that takes one way: its parameters before those of the panel's vectors
+BESIDE = ("ptr", "ptr", "i64", "i64", "ptr", "i64", "i1", "ptr")
+FIRST = ("ptr", "ptr", "ptr", "ptr", "i64", "ptr", "ptr", "i64", "i1")
 ROOM = {"i": PACK_I, "j": TILE_J, "k": KC}
 SLACK = 64  # entries that filling and packing may reach beyond the end of a table
 RUN = 8  # entries that are written at once
@@ -37,6 +43,7 @@ class Stretches(NamedTuple):
     two: str  # whether both have all that are wanted
 
 
+Load = Callable[[Code, Stretches, str], str]
 Parts = list[tuple[str, str]]  # extent and stride of each digit, most significant first
 
 
@@ -98,11 +105,15 @@ class Tables:
     def pack(self, name: str, width: int) -> None:
         """A panel's rows by vectors where it is as wide as some, and one by one elsewhere."""
         whole = width % self.functions.tile.lanes == 0
-        write = self._vectors if whole else self._each
 
         def panel(code: Code, start: str) -> None:
             dst = self.at(code, "%dst", mul(code, start, "%k"))
-            write(code, dst, start, least(code, sub(code, "%count", start), str(width)), width)
+            rows = least(code, sub(code, "%count", start), str(width))
+            if whole:
+                walk = functools.partial(self._pack, dst=dst, width=width)
+                self._vectors(code, start, rows, width, walk)
+            else:
+                self._each(code, dst, start, rows, width)
 
         code = Code(self.functions.module, "entry")
         code.loop("0", "%count", width, panel)
@@ -129,8 +140,45 @@ class Tables:
 
         code.loop("0", "%k", 1, step)
 
-    def _vectors(self, code: Code, dst: str, start: str, rows: str, width: int) -> None:
-        """All vectors of a step, then the next step's: rows of the panel are written in one stretch."""
+    def first(self, width: int) -> None:
+        """@first. Packing a panel by itself takes 3 cycles a vector; here they pass beside the products."""
+        code = Code(self.functions.module, "entry")
+        nv, lanes = self.functions.tile.nv, self.functions.tile.lanes
+
+        def walk(code: Code, v: list[Stretches], load: Load) -> None:
+            if load == self._any:
+                columns = str(width)
+                tables = "%dst", "%src", "%across", "%along"
+                run(code, "@pack_rhs_at", PACK_AT, *tables, columns, "%k")
+                panel = "%a", "0", "0", "%dst", columns, "%k", "%c", "%ldc", "0", "0", "%more"
+                run(code, "@micro", MICRO, *panel)
+                return
+            wide = lanes * (2 if load == self._apart else 1)
+            kinds = [*BESIDE, *["ptr", "ptr", *[vector("i1", wide)] * 2] * nv]
+            given = ["%a", "%dst", str(width), "%k", "%c", "%ldc", "%more", "%along"]
+            for stretch in v:
+                given += [*stretch.places, *stretch.masks]
+            run(code, self._beside(kinds, load), tuple(kinds), *given)
+
+        self._vectors(code, "0", str(width), width, walk)
+        self.functions.define("@first", FIRST, "dst src across along k a c ldc more", code)
+
+    def _beside(self, kinds: list[str], load: Load) -> str:
+        """The function that multiplies a panel while it packs it, by one way to load. Its name."""
+        lanes, body = self.functions.tile.lanes, Code(self.functions.module, "loop")
+        names = ["a", "b", "ldb", "k", "c", "ldc", "more", "along"]
+        offset, b = self._entry(body, "%along", "%p"), []
+        for v in range(self.functions.tile.nv):
+            names += [f"{part}{v}" for part in ("near", "far", "here", "there")]
+            places, masks = [f"%near{v}", f"%far{v}"], [f"%here{v}", f"%there{v}"]
+            b.append(load(body, Stretches("", "", places, masks, "", ""), offset))
+            self.functions.store(body, b[-1], self.at(body, "%row.b", str(v * lanes)), lanes)
+        name = f"@first{load.__name__}"
+        self.functions.define(name, tuple(kinds), " ".join(names), self.functions.whole(body, b))
+        return name
+
+    def _vectors(self, code: Code, start: str, rows: str, width: int, walk) -> None:
+        """walk(code, vectors, load) by the best way to load a panel's vectors."""
         lanes = self.functions.tile.lanes
         near, apart = (
             [
@@ -143,44 +191,50 @@ class Tables:
         def every(flags: list[str]) -> str:
             return functools.reduce(lambda a, b: code.op(f"and i1 {a}, {b}"), flags)
 
-        def walk(condition: str, vectors: list[Stretches], load) -> None:
-            def step(c: Code, p: str) -> None:
-                offset = self._entry(c, "%along", p)
-                target = self.at(c, dst, mul(c, p, str(width)))
-                for k, v in enumerate(vectors):
-                    to = self.at(c, target, str(k * lanes))
-                    self.functions.store(c, load(c, v, offset), to, lanes)
-
-            code.when(condition, lambda c: c.loop("0", "%k", 1, step))
-
-        def one(c: Code, v: Stretches, offset: str) -> str:
-            return self.functions.load(c, self.at(c, v.places[0], offset), lanes)
-
-        def two(c: Code, v: Stretches, offset: str) -> str:
-            return self._two(c, v, offset, lanes)
-
-        def two_apart(c: Code, v: Stretches, offset: str) -> str:
-            wide = self._two(c, v, offset, 2 * lanes)
-            return c.shuffle(
-                vector(self.functions.type, 2 * lanes), wide, "poison", range(0, 2 * lanes, 2)
-            )
-
-        def any_(c: Code, v: Stretches, offset: str) -> str:
-            source = self.at(c, "%src", offset)
-            return self.ops.gather(c, self.dtype, source, v.offsets, lanes, v.valid)
-
         left = "true"
         for flags, vectors, load in (
-            ([v.one for v in near], near, one),
-            ([v.two for v in near], near, two),
-            ([v.two for v in apart], apart, two_apart),
-            (["true"], near, any_),
+            ([v.one for v in near], near, self._one),
+            ([v.two for v in near], near, self._two),
+            ([v.two for v in apart], apart, self._apart),
+            (["true"], near, self._any),
         ):
             fits = code.op(f"and i1 {left}, {every(flags)}")
             left = code.op(f"xor i1 {left}, {fits}")
-            walk(fits, vectors, load)
+            code.when(fits, functools.partial(walk, v=vectors, load=load))
 
-    def _two(self, code: Code, v: Stretches, offset: str, width: int) -> str:
+    def _pack(self, code: Code, dst: str, width: int, v: list[Stretches], load: Load) -> None:
+        """All vectors of a step, then the next step's: rows of the panel are written in one stretch."""
+        lanes = self.functions.tile.lanes
+
+        def step(c: Code, p: str) -> None:
+            offset = self._entry(c, "%along", p)
+            target = self.at(c, dst, mul(c, p, str(width)))
+            for k, stretch in enumerate(v):
+                to = self.at(c, target, str(k * lanes))
+                self.functions.store(c, load(c, stretch, offset), to, lanes)
+
+        code.loop("0", "%k", 1, step)
+
+    # -- ways to load a vector
+
+    def _one(self, code: Code, v: Stretches, offset: str) -> str:
+        return self.functions.load(
+            code, self.at(code, v.places[0], offset), self.functions.tile.lanes
+        )
+
+    def _two(self, code: Code, v: Stretches, offset: str) -> str:
+        return self._both(code, v, offset, self.functions.tile.lanes)
+
+    def _apart(self, code: Code, v: Stretches, offset: str) -> str:
+        lanes = 2 * self.functions.tile.lanes
+        wide = self._both(code, v, offset, lanes)
+        return code.shuffle(vector(self.functions.type, lanes), wide, "poison", range(0, lanes, 2))
+
+    def _any(self, code: Code, v: Stretches, offset: str) -> str:
+        source, lanes = self.at(code, "%src", offset), self.functions.tile.lanes
+        return self.ops.gather(code, self.dtype, source, v.offsets, lanes, v.valid)
+
+    def _both(self, code: Code, v: Stretches, offset: str, width: int) -> str:
         a, b = (
             self.ops.load(code, self.dtype, self.at(code, place, offset), width, mask)
             for place, mask in zip(v.places, v.masks)

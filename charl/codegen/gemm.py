@@ -19,7 +19,7 @@ vector. None of this changes a bit: an element's value depends on k and KC alone
 
 from __future__ import annotations
 
-from charl.codegen.digits import PACK_AT, ROOM, SLACK, Tables, fill
+from charl.codegen.digits import FIRST, PACK_AT, ROOM, SLACK, Tables, fill
 from charl.codegen.epilogue import Product, Run
 from charl.codegen.micro import MICRO, PASS, add, least, mul, run, sub
 from charl.codegen.packing import PACK, Panels
@@ -44,6 +44,8 @@ class Gemm(Product):
         for rows in (mr, mr // 2):
             for vectors in (nv, 1):
                 self.functions.edge(rows, vectors)
+        if self.packs_late:
+            Tables(self.functions).first(self.tile.nr)
         for side, width, across, along in (("lhs", mr, li, lk), ("rhs", self.tile.nr, rj, rk)):
             self.packs(side, width, across, along)
         code = Code(self.module, "start")
@@ -52,6 +54,11 @@ class Gemm(Product):
         head = "define i32 @kernel(ptr %launch, i64 %begin, i64 %end) nounwind {"
         entry = ["entry:", *self.entry.lines, "  br label %start", "start:"]
         return self.module.text("\n".join([head, *entry, *code.lines, "}"]))
+
+    @property
+    def packs_late(self) -> bool:
+        """Whether a panel of rhs is packed where it is first multiplied."""
+        return "rhs" in self.walked and self.in_place and self.native
 
     # -- packing
 
@@ -182,8 +189,9 @@ class Gemm(Product):
             count = sub(code, this.columns, this.unpacked)
             for side in sorted(self.walked):
                 self._fill(code, side, "k", p, depth)
-            code.when(code.op(f"icmp ne i64 {count}, 0"), lambda c: (
-                self._pack(c, "rhs", packed, source, count, depth)))  # fmt: skip
+            if not self.packs_late:
+                code.when(code.op(f"icmp ne i64 {count}, 0"), lambda c: (
+                    self._pack(c, "rhs", packed, source, count, depth)))  # fmt: skip
             more = code.op(f"icmp ne i64 {p}, 0")
             last = code.op(f"icmp eq i64 {add(code, p, depth)}, {extent}")
 
@@ -201,7 +209,8 @@ class Gemm(Product):
                     for here, packed, kind in places
                 ]
                 sums = self._sums(code, this, i)
-                self._rows(code, this, left, rhs, sums, count, steps, more)
+                seen = code.op(f"icmp ne i64 {i}, {i0}") if self.packs_late else "true"
+                self._rows(code, this, left, rhs, sums, count, steps, more, seen)
                 if not self._is_plain():
                     code.when(last, lambda c: self._epilogue(c, this, sums, i, count))
 
@@ -209,13 +218,13 @@ class Gemm(Product):
 
         code.loop("0", extent, KC, block)
 
-    def _rows(self, code: Code, this: Run, left, rhs, sums, count, depth, more) -> None:
+    def _rows(self, code: Code, this: Run, left, rhs, sums, count, depth, more, seen) -> None:
         """As _panels; a few rows read a large rhs in passes of some of its rows: panel by panel they
         would take 128 bytes of a row at a time, and memory open another page for each.
         """
         block = this, left, rhs, sums, count, depth, more
         if this.unpacked == "0" or not self.home:
-            self._panels(code, *block)
+            self._panels(code, *block, seen)
             return
         rk, size = self.int(self.contract.rhs.strides[-1]), self.functions.size
         streams = "true"
@@ -268,9 +277,11 @@ class Gemm(Product):
         code.loop("0", depth, PASS, some)
         code.loop("0", count, 1, add_row)
 
-    def _panels(self, code: Code, this: Run, lhs, rhs: str, sums, count, depth, more) -> None:
+    def _panels(
+        self, code: Code, this: Run, lhs, rhs, sums, count, depth, more, seen="true"
+    ) -> None:
         """The rows of lhs (address, step from row to row, step along k), `count` of them, against all
-        columns of the run.
+        columns of the run. seen: whether the rows before have had a walked rhs packed.
         """
         mr, nv, lanes = self.tile
         nr, (c0, ldc), (a0, sr, sk) = str(self.tile.nr), sums, lhs
@@ -306,6 +317,26 @@ class Gemm(Product):
                 c = self.at(code, c0, add(code, mul(code, i, ldc), j))
                 run(code, micro, MICRO, a, sr, sk, b, ldb, depth, c, ldc, high, wide, more)
 
-            code.loop("0", count, mr, tile)
+            first = "0"
+            if self.packs_late:
+                operands = a0, b, rhs, self.at(code, c0, j), ldc, depth, more
+                rows = code.op(f"icmp sge i64 {count}, {mr}")
+                fits = code.op(f"and i1 {rows}, {inner}")
+                (first,) = code.either("i64", seen, ("0",), lambda c: (
+                    self._first(c, j, wide, fits, *operands)))  # fmt: skip
+            code.loop(first, count, mr, tile)
 
         code.loop("0", this.columns, self.tile.nr, panel)
+
+    def _first(self, code: Code, j, wide, whole, a, b, rhs, c, ldc, depth, more) -> list[str]:
+        """Packs one panel of rhs, if `whole` beside its product with the first panel of lhs. How many
+        rows that makes.
+        """
+        across, along = (self._offsets("rhs", axis) for axis in "jk")
+        across = code.op(f"getelementptr i64, ptr {across}, i64 {j}")
+        tables = b, rhs, across, along
+        alone = code.op(f"xor i1 {whole}, true")
+        code.when(whole, lambda c_: (
+            run(c_, "@first", FIRST, *tables, depth, a, c, ldc, more)))  # fmt: skip
+        code.when(alone, lambda c_: run(c_, "@pack_rhs_at", PACK_AT, *tables, wide, depth))
+        return [code.op(f"select i1 {whole}, i64 {self.tile.mr}, i64 0")]

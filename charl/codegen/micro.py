@@ -132,10 +132,15 @@ class Functions:
         return code.op(f"{op} {vector(self.type, self.tile.lanes)} {a}, {b}")
 
     def micro(self) -> None:
-        rows, nv, lanes = self.tile
-        code, body = Code(self.module, "entry"), Code(self.module, "loop")
-        b = [self.load(body, self.at(body, "%row.b", str(v * lanes)), lanes) for v in range(nv)]
+        lanes, body = self.tile.lanes, Code(self.module, "loop")
+        places = (self.at(body, "%row.b", str(v * lanes)) for v in range(self.tile.nv))
+        b = [self.load(body, place, lanes) for place in places]
         self._ahead(body)
+        self.define("@micro", MICRO, NAMES, self.whole(body, b))
+
+    def whole(self, body: Code, b: list[str]) -> Code:
+        """A micro-kernel's code: the tile of a packed panel %a and the vectors b, which `body` makes."""
+        (rows, nv, lanes), code = self.tile, Code(self.module, "entry")
         a = [("%row.a", str(r)) for r in range(rows)]
         for r in range(rows):  # what the sums are added to comes while they are made
             row = self.at(code, "%c", mul(code, "%ldc", str(r)))
@@ -155,7 +160,7 @@ class Functions:
                     self.store(code, total, at, lanes)
             if label == "add":
                 code.do("ret void")
-        self.define("@micro", MICRO, NAMES, code)
+        return code
 
     def passes(self) -> None:
         """@pass: some steps of k for one panel. `more` goes on from the sums in c, which has room for
