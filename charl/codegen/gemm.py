@@ -39,7 +39,7 @@ class Gemm(Product):
         mr, nv, _ = self.tile
         (li, _, lk), (_, rj, rk) = self.contract.lhs.strides[-3:], self.contract.rhs.strides[-3:]
         self.functions.micro()
-        if rj == 1 and self.in_place:
+        if self.reads_rows:
             self.functions.passes()
         for rows in (mr, mr // 2):
             for vectors in (nv, 1):
@@ -59,6 +59,13 @@ class Gemm(Product):
     def packs_late(self) -> bool:
         """Whether a panel of rhs is packed where it is first multiplied."""
         return "rhs" in self.walked and self.in_place and self.native
+
+    @property
+    def reads_rows(self) -> bool:
+        """Whether rows of rhs lie as a packed panel's do, one stride apart: few rows of lhs read them
+        there.
+        """
+        return self.contract.rhs.strides[-2] == 1 and self.in_place and "rhs" not in self.walked
 
     # -- packing
 
@@ -153,7 +160,7 @@ class Gemm(Product):
             apart = code.op(f"and i64 {li}, {WAY // self.functions.size - 1}")
             direct = code.op(f"and i1 {direct}, {code.op(f'icmp ne i64 {apart}, 0')}")
         rj = self.int(contract.rhs.strides[-2])
-        if self.in_place and rj == "1":
+        if self.reads_rows:
             few = code.op(f"icmp slt i64 {sub(code, i1, i0)}, {DIRECT_ROWS}")
             there = columns
             if not self.native:  # an edge reads whole vectors

@@ -341,17 +341,19 @@ def test_batches(product, dtype):
 
 class Walked(Call):
     """A Call with an operand that walks columns (side "rhs") or rows ("lhs") and k in digits, as (extent,
-    stride) each, most significant first, from the start of an image.
+    stride) each, most significant first, from the start of an image. An axis of one digit is a stride.
     """
 
     def __init__(self, image, side, across, along, other, out):
         sizes = [int(np.prod([extent for extent, _ in digits])) for digits in (across, along)]
         shape = (sizes[1], sizes[0]) if side == "rhs" else sizes
-        view = np.lib.stride_tricks.as_strided(image, shape, (0, 0))
+        steps = [parts[0][1] * image.itemsize * (len(parts) == 1) for parts in (across, along)]
+        view = np.lib.stride_tricks.as_strided(image, shape, steps[::-1] if side == "rhs" else steps)
         super().__init__(*((other, view) if side == "rhs" else (view, other)), out)
         digits = tuple(
             Digits(side, axis, tuple((self.number(n), self.number(s)) for n, s in parts))
             for axis, parts in (("j" if side == "rhs" else "i", across), ("k", along))
+            if len(parts) > 1
         )
         self.contract = self.contract._replace(digits=digits)
         verify(self.contract)
@@ -371,6 +373,9 @@ WALKS = {  # columns or rows, then k
     "every second": (((9, 82), (20, 2)), ((2, 900), (3, 41), (2, 1))),
     "few": (((2, 5), (3, 1)), ((2, 9), (2, 1))),
     "one line": (((40, 1),), ((150, 60), (2, 3), (2, 1))),
+    "one long line": (((600, 1),), ((20, 700), (5, 3))),
+    "every second of a line": (((90, 2),), ((20, 200), (5, 3))),
+    "lines of a block": (((30, 40), (7, 1)), ((33, 1),)),
     "channels last": (((6, 120), (10, 8)), ((8, 1), (3, 120), (3, 8))),
 }
 

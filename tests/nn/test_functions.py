@@ -94,6 +94,15 @@ def test_conv1d(dtype):
     close(last, (want + b[:, None]).transpose(0, 2, 1))
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 40), (1, 5, 700), (4, 2, 9)])
+@pytest.mark.parametrize("how", [(1, 0, 1), (1, 2, 1), (1, 0, 3), (3, 1, 2)], ids=str)
+def test_conv1d_of_one_line(shape, how):
+    x, w = floats(*shape), floats(6, shape[1], 3)
+    stride, padding, dilation = how
+    want = convolved(x[:, :, None], w[:, :, None], (1, stride), (0, padding), (1, dilation))
+    close(nn.conv1d(ch.asarray(x), ch.asarray(w), None, *how), want[:, :, 0])
+
+
 @pytest.mark.parametrize("edge, width", [(23, 41), (14, 14), (7, 7), (40, 300)])
 def test_conv2d_of_many_positions(edge, width):
     """Windows that begin and end anywhere in the vectors that a product packs."""
