@@ -108,6 +108,7 @@ assert float(ch.sum(ch.ones(3))) == 3
     "env, words",
     [
         (NOWHERE, "there is no adapter"),
+        ({"VK_DRIVER_FILES": "/nonexistent.json"}, "there is no adapter"),  # OpenGL is not for us
         ({"CHARL_GPU_ADAPTER": "GeForce"}, "CHARL_GPU_ADAPTER=GeForce fits no adapter"),
     ],
 )

@@ -77,8 +77,8 @@ def _by_blocks(name, n, extent):
     if extent % block:
         rest = extreme(name, b.cut(n, last, count * block, extent), (last,), True)
         best = b.call("maximum" if name == "max" else "minimum", best, rest)
-    first = _first(own, best, last, dtypes.int64)  # count, where it is none of them
-    start = b.call("multiply", first, b.const(block, dtypes.int64))
+    first = _first(own, best, last, dtypes.int32)  # count, where it is none of them
+    start = b.call("multiply", b.cast(first, dtypes.int64), b.const(block, dtypes.int64))
     start = b.call("minimum", start, b.const(extent - block, dtypes.int64))
     rows = math.prod(lead)
     row = b.call("multiply", b.iota(rows), b.const(extent, dtypes.int64))

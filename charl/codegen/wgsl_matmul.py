@@ -22,6 +22,10 @@ BUSY = 1 << 16  # invocations that keep a GPU busy
 TILES = 192  # and tiles, if each has a workgroup of its own
 SMALL = 32  # rows and columns of a tile that is shared by slices
 SLICE = 32  # least part of k that a slice takes
+LONG = 2048  # k, from where on few tiles are made smaller, down to SMALLEST elements
+FEW = 128
+SMALLEST = 64
+FETCHED = 4096  # elements of both tiles that a step with slices has
 WORKGROUP = 256  # invocations of a tile with slices, at most
 MOST_SLICES = 64
 UNROLLED = 8
@@ -52,6 +56,9 @@ def cut(kernel: Contract, params: Sequence[int]) -> Cut:
         batch *= number(axis.extent)
     rows, columns = (min(SMALL, max(4, 1 << (x - 1).bit_length())) for x in (m, n))
     tiles = batch * -(-m // rows) * -(-n // columns)
+    while tiles < FEW and depth >= LONG and rows * columns > SMALLEST:
+        rows, columns = (rows // 2, columns) if rows > columns else (rows, columns // 2)
+        tiles = batch * -(-m // rows) * -(-n // columns)
     block, slices = rows * columns // 16, 1
     while (
         tiles * block * slices < BUSY
@@ -110,7 +117,10 @@ class Product(Frame):
             side //= 2
         self.slices = min(cut.slices, invocations)
         self.rows, self.columns = min(cut.rows, side * most), min(cut.columns, side * most)
-        self.step = max(tiling.step, 32 if self.slices > 1 else 4, self.slices)
+        self.step = max(tiling.step, 4)
+        if self.slices > 1:
+            fetched = FETCHED // (self.rows + self.columns)
+            self.step = max(tiling.step, 32, self.slices, 1 << (fetched.bit_length() - 1))
         while True:
             self.down = most if self.rows == side * most else 4
             self.right = most if self.columns == side * most else 4

@@ -371,7 +371,7 @@ class Device(Waiting):
             compute, group, x, y = item
             if compute is not pipeline:
                 pipeline = compute
-                run.set_pipeline(compute)
+                self._direct.pipeline(run, compute)
             self._direct.dispatch(run, group, x, y)
             count += 1
             if clock:

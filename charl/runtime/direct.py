@@ -10,6 +10,10 @@ from typing import Any
 class Plain:
     """By wgpu-py's public methods."""
 
+    def pipeline(self, run: Any, compute: Any) -> None:
+        """Says which kernel the next dispatches of a compute pass run."""
+        run.set_pipeline(compute)
+
     def dispatch(self, run: Any, group: Any, x: int, y: int) -> None:
         """Adds a dispatch of x * y workgroups to a compute pass."""
         run.set_bind_group(0, group)
@@ -26,11 +30,15 @@ class Direct(Plain):
     def __init__(self, native: Any):
         library = native.lib
         self._null = native.ffi.NULL
+        self._set = library.wgpuComputePassEncoderSetPipeline
         self._bind = library.wgpuComputePassEncoderSetBindGroup
         self._dispatch = library.wgpuComputePassEncoderDispatchWorkgroups
         self._native = native
         self._create = native._api.libf.wgpuDeviceCreateShaderModuleTrusted
         self._made = native.GPUShaderModule
+
+    def pipeline(self, run: Any, compute: Any) -> None:
+        self._set(run._internal, compute._internal)
 
     def dispatch(self, run: Any, group: Any, x: int, y: int) -> None:
         handle = run._internal

@@ -96,7 +96,8 @@ def adapters() -> list[Adapter]:
     with _lock:
         if _adapters is None:
             found = [_adapter(a) for a in _enumerate()]
-            able = [a for a in found if a.backend not in ("OpenGL", "OpenGLES")] or found
+            # OpenGL has one context, current in one thread: wgpu aborts where several meet
+            able = [a for a in found if a.backend not in ("OpenGL", "OpenGLES")]
             able.sort(key=lambda a: _ORDER.index(a.kind) if a.kind in _ORDER else 3)
             _adapters = _preferred(able, config.gpu_adapter)
         return _adapters

@@ -119,7 +119,15 @@ def test_layouts(layout, source):
 
 @pytest.mark.parametrize(
     "m,n,k",
-    [(2, 200, 600), (3, 33, 64), (16, 50, 1000), (200, 2, 600), (17, 5, 129), (40, 40, 4096)],
+    [
+        (2, 200, 600),
+        (3, 33, 64),
+        (16, 50, 1000),
+        (200, 2, 600),
+        (17, 5, 129),
+        (40, 40, 4096),
+        (64, 30, 5001),
+    ],
 )
 def test_thin(m, n, k):
     """Slices of k; those of one product are fixed by its extents."""
@@ -154,6 +162,8 @@ def test_what_suits():
     assert of(8, 4096, 4096)[:3] == (8, 32, 16)
     assert of(4096, 4096, 4095).quads == frozenset((1,))
     assert of(64, 64, 64, batch=1000)[:3] == (64, 64, 1)
+    assert of(64, 64, 100_000)[:3] == (8, 8, 64)
+    assert of(256, 256, 100_000)[:3] == (32, 16, 8)
 
 
 def test_limits():
