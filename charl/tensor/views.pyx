@@ -21,9 +21,11 @@ cdef extern from "Python.h":
     long long PyLong_AsLongLong(PyObject *)  # -1 for what is no int; shapes hold ints alone
 
 cdef enum:
-    BOXES = 512  # that are known, each in the place that its numbers give it
+    BOXES = 512  # that are known, each in one of the WAYS places that its numbers give it
+    WAYS = 4
 
 cdef list _boxes = [None] * BOXES
+cdef Py_ssize_t _turn = 0  # whose place among those is the next new one's
 
 
 @cython.final
@@ -59,21 +61,25 @@ cdef int _numbers(tuple shape, object index, int64_t *at) except -1:
 
 cdef Box box_of(tuple shape, object index):
     """The Box of an index into an array of this shape; None where there is none."""
+    global _turn
     cdef int64_t[4 * BOX_AXES] numbers
     cdef uint64_t mixed = PyTuple_GET_SIZE(shape)
-    cdef Py_ssize_t k
+    cdef Py_ssize_t k, first
     cdef Box box
     if not _numbers(shape, index, numbers):
         return None
     for k in range(4 * PyTuple_GET_SIZE(shape)):
         mixed = (mixed ^ <uint64_t>numbers[k]) * <uint64_t>0x9E3779B97F4A7C15
-    k = mixed >> 55
-    box = <Box>_boxes[k]
-    if box is None or PyTuple_GET_SIZE(box.shape) != PyTuple_GET_SIZE(shape) or (
-        memcmp(box.numbers, numbers, sizeof(numbers)) != 0
-    ):
-        box = _boxes[k] = _new_box(shape, index)
-        memcpy(box.numbers, numbers, sizeof(numbers))
+    first = (mixed >> 57) * WAYS
+    for k in range(first, first + WAYS):
+        box = <Box>_boxes[k]
+        if box is not None and PyTuple_GET_SIZE(box.shape) == PyTuple_GET_SIZE(shape) and (
+            memcmp(box.numbers, numbers, sizeof(numbers)) == 0
+        ):
+            return box if box.steps is not None else None
+    _turn = (_turn + 1) % WAYS
+    box = _boxes[first + _turn] = _new_box(shape, index)
+    memcpy(box.numbers, numbers, sizeof(numbers))
     return box if box.steps is not None else None
 
 
