@@ -2,7 +2,7 @@
 from charl.graph.node cimport Node
 
 cdef int PENDING_LIMIT   # depth of a pending Node beyond which a new Tensor flushes
-cdef int UPDATE_LIMIT    # and beyond which a write does: there rather than amid the next round of a loop
+cdef int UPDATE_LIMIT    # and that of an update, beyond which reading a part of it does
 
 cdef int realize(Node node) except -1
 cdef int realize_all(list nodes) except -1

@@ -66,8 +66,8 @@ cdef int replace(Tensor root, Node node) except -1:
     root.version += 1
     graph.release(<PyObject *>old)
     old = None
-    if node.depth > engine.UPDATE_LIMIT or graph.PRESSURE:
-        engine.bound_pending(node, engine.UPDATE_LIMIT)
+    if node.depth > engine.PENDING_LIMIT or graph.PRESSURE:
+        engine.bound_pending(node, engine.PENDING_LIMIT)
     return 0
 
 
