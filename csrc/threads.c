@@ -34,7 +34,7 @@
 #endif
 
 enum { IDLE = 0, POSTED = 1, QUIT = 2 };
-enum { WORKER_SPINS = 2000, CALLER_SPINS = 4000, STACK_BYTES = 4 << 20 };
+enum { WORKER_SPINS = 5000, CALLER_SPINS = 4000, STACK_BYTES = 4 << 20 };
 enum { CHUNKS = 8 }; /* of a thread's share */
 
 typedef _Atomic uint32_t word_t;

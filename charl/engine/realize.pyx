@@ -41,6 +41,7 @@ cdef bint _eager = False
 cdef int64_t _pending_bytes = 1 << 30
 cdef int64_t _flushes = 0
 PENDING_LIMIT = 64
+UPDATE_LIMIT = 32
 UNINTERRUPTED_WORK = 1 << 31  # a quarter of a second of machine code on one thread
 
 
@@ -209,13 +210,13 @@ cdef bint is_recording() except -1:
     return PySet_GET_SIZE(_recorders) != 0 and <size_t>PyThreadState_Get() in _recorders
 
 
-cdef int bound_pending(Node node) except -1:
-    """Called for a new Tensor's Node that is too deep, in borrowed memory's shade, or made in eager mode."""
+cdef int bound_pending(Node node, int limit) except -1:
+    """Called for a new Tensor's Node that is deeper than limit, in borrowed memory's shade, or made in eager mode."""
     if is_recording():
         return 0
     if _eager or node.depth >= graph.BORROWED:
         return realize(node)
-    if node.device and node.depth <= ON_GPU * PENDING_LIMIT and not graph.PRESSURE:
+    if node.device and node.depth <= ON_GPU * limit and not graph.PRESSURE:
         return 0
     flush()
     graph.relieve(64 * PENDING_LIMIT, _pending_bytes)
@@ -251,8 +252,9 @@ def cache_info() -> dict:
 
 def _configure(changed: dict):
     """Mirrors the settings in C variables."""
-    global PENDING_LIMIT, _eager, _pending_bytes
+    global PENDING_LIMIT, UPDATE_LIMIT, _eager, _pending_bytes
     PENDING_LIMIT = 0 if config.eager else min(config.pending_nodes, graph.BORROWED - 1)
+    UPDATE_LIMIT = PENDING_LIMIT // 2
     _eager = config.eager
     _pending_bytes = config.pending_bytes
     graph.relieve(64 * PENDING_LIMIT, _pending_bytes)

@@ -53,6 +53,7 @@ cdef extern from *:
 
 cdef enum:
     KEPT = 256
+    STORED = 3  # what an update adds to the depth of its base, or a quarter of the chain in between
 
 cdef dict _ATTR_IDS = {}
 cdef tuple _EMPTY = ()
@@ -191,7 +192,7 @@ _NAMES = [*table.OPS, "compound"]
 
 cdef inline int _inherit(Node node, tuple src) noexcept:
     """Gives node its depth. Returns 0, or something else where a source is on a GPU."""
-    cdef int deepest = -1, devices = 0
+    cdef int deepest = -1, devices = 0, first
     cdef Py_ssize_t k
     cdef PyObject *source
     for k in range(PyTuple_GET_SIZE(<PyObject *>src)):
@@ -199,6 +200,9 @@ cdef inline int _inherit(Node node, tuple src) noexcept:
         devices |= (<Node>source).device
         deepest = max(deepest, (<Node>source).depth)
     node.depth = deepest + 1
+    if node.op == UPDATE and 0 <= deepest < BORROWED:  # it ends a kernel: a chain may have more of them than of others
+        first = (<Node>PyTuple_GET_ITEM(<PyObject *>src, 0)).depth
+        node.depth = first + max(STORED, (deepest - first) // 4)
     return devices
 
 

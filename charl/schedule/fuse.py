@@ -45,7 +45,7 @@ def fuse(graph: Graph, buffers: int = ANY) -> tuple[list[Lowered], set[int]]:
         except MustStore as must:
             made = rims.turn(graph, must.update) if must.update >= 0 and graph.host else None
             if made:
-                stored.update(made)
+                stored.update(m for m in made if graph[m].op != "leaf")
                 continue
             if must.vertex in stored or graph[must.vertex].op == "leaf":
                 raise InternalError(

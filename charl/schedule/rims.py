@@ -46,7 +46,7 @@ def _older(graph: Graph, at: int, base: int) -> int | None:
     if at in graph.turned or base not in graph.turned or v.attrs != last.attrs:
         return None
     older = graph.turned[base]
-    if graph[older].op == "leaf" or graph[older].flags & SEEN or not graph.owned(older):
+    if graph[older].flags & SEEN or not graph.owned(older):
         return None
     return older if all(map(same, v.sizes, last.sizes)) else None
 

@@ -255,7 +255,7 @@ cdef Node stored(object value, int dtype, int device):
     another device.
     """
     cdef Node node
-    if infer.weak_kind(value):
+    if type(value) is not Node and infer.weak_kind(value):
         return const(value, dtype)
     node = as_node(value)
     if node is None:

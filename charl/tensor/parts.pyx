@@ -88,7 +88,10 @@ cdef int _assign_box(Tensor root, Box box, object value) except -1:
 
 
 cdef Tensor _boxed(Tensor root, Box box):
-    """A view of a root's box."""
+    """A view of a root's box. Many writes are realized here rather than later: between two rounds of a loop nothing but
+    their outcome is wanted, amid an expression each of its parts."""
+    if root.node.depth > engine.UPDATE_LIMIT and root.node.op == graph.UPDATE:
+        engine.bound_pending(root.node, engine.UPDATE_LIMIT)
     cdef Tensor made = blank()
     cdef View view = View.__new__(View)
     view.base, view.box = root, box

@@ -26,7 +26,7 @@ cdef Tensor wrapped(Node node):
     tensor.node = node
     graph.acquire(node)
     if node.depth > engine.PENDING_LIMIT or graph.PRESSURE:
-        engine.bound_pending(node)
+        engine.bound_pending(node, engine.PENDING_LIMIT)
     return tensor
 
 
@@ -67,7 +67,7 @@ cdef int replace(Tensor root, Node node) except -1:
     graph.release(<PyObject *>old)
     old = None
     if node.depth > engine.PENDING_LIMIT or graph.PRESSURE:
-        engine.bound_pending(node)
+        engine.bound_pending(node, engine.PENDING_LIMIT)
     return 0
 
 
