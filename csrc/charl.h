@@ -25,7 +25,7 @@ typedef struct charl_launch_t {
     int32_t abi;           /* 64: CHARL_ABI */
     int32_t thread;        /* 68 */
     int32_t nthreads;      /* 72 */
-    int32_t reserved;      /* 76 */
+    int32_t backward;      /* 76: whether each thread is to begin at the end of its share */
 } charl_launch_t;
 
 /* Runs units [begin, end). Returns 0 or a CHARL_E code. */

@@ -4,6 +4,7 @@
  * worker (word = POSTED) and wakes the parked ones. A thread runs half of what its share still
  * holds at a time; when that is used up, half of what another's holds, from the end. So a thread
  * that is slow to wake, or whose core is taken by another program, delays nobody for long.
+ * Backward, it runs its share chunk by chunk from the end, and takes another's from the front.
  *
  * Whoever moves the word from POSTED to IDLE has claimed the slot: the worker, or the caller when
  * no chunk is left. Nothing of a launch is read before its slot is claimed, and the launch cannot
@@ -165,16 +166,19 @@ static int64_t part_start(int64_t count, int64_t parts, int64_t t) {
     return count / parts * t + (t < longer ? t : longer);
 }
 
-/* Half of what the share holds: the owner takes the first half, others the last. */
+/* Half of what the share holds: the owner takes the first half, others the last. Backward, the
+ * owner takes the last chunk. */
 static bool take(slot_t *slot, bool own, uint64_t *begin, uint64_t *end) {
     uint64_t old = atomic_load(&slot->share), left;
+    bool front = own != (slot->launch.backward != 0);
     do {
         uint64_t first = old >> 32, last = old & UINT32_MAX;
         if (first >= last) return false;
-        uint64_t cut = own ? first + (last - first + 1) / 2 : last - (last - first + 1) / 2;
-        *begin = own ? first : cut;
-        *end = own ? cut : last;
-        left = own ? cut << 32 | last : first << 32 | cut;
+        uint64_t some = own && slot->launch.backward ? 1 : (last - first + 1) / 2;
+        uint64_t cut = front ? first + some : last - some;
+        *begin = front ? first : cut;
+        *end = front ? cut : last;
+        left = front ? cut << 32 | last : first << 32 | cut;
     } while (!atomic_compare_exchange_weak(&slot->share, &old, left));
     return true;
 }

@@ -25,7 +25,7 @@ cdef extern from "charl.h" nogil:
         int32_t abi
         int32_t thread
         int32_t nthreads
-        int32_t reserved
+        int32_t backward
 
     ctypedef int32_t (*charl_kernel_t)(
         charl_launch_t *launch, int64_t begin, int64_t end

@@ -56,6 +56,10 @@ cdef extern from *:
 cdef double MACHINE_NS = 0.12
 cdef double INTERP_NS = 0.6
 cdef double GIL_NS = 50_000
+cdef int64_t PACKS = 262_144  # bytes of scratch from which on a kernel packs operands, and wants long runs of units
+# Long launches go forward and backward by turns: one begins with what the last left in the cache, of arrays that it
+# does not hold.
+cdef bint _backward = False
 
 cdef char *_scratch = NULL
 cdef int64_t _scratch_bytes = 0
@@ -308,7 +312,7 @@ cdef class Plan:
             return CHARL_ENOMEM
         launch.buffers, launch.params, launch.code = st.buffers, st.params, NULL
         launch.scratch, launch.scratch_bytes = _scratch, st.scratch
-        launch.abi, launch.thread, launch.nthreads, launch.reserved = CHARL_ABI, 0, 1, 0
+        launch.abi, launch.thread, launch.nthreads, launch.backward = CHARL_ABI, 0, 1, 0
         counters.launches += 1
         program.launches += 1
         fp = charl_fp_enter()
@@ -324,6 +328,7 @@ cdef class Plan:
         """Launches step k, or the chain that it starts, on the slots' memory; a CHARL_ code. Lets go of the GIL for
         long launches alone.
         """
+        global _backward
         cdef step_t *st = &self.steps[k]
         cdef charl_launch_t launch
         cdef charl_kernel_t fn
@@ -356,7 +361,7 @@ cdef class Plan:
         launch.abi = CHARL_ABI
         launch.thread = 0
         launch.nthreads = 1
-        launch.reserved = 0
+        launch.backward = 0
         machine = machine and (<Program>self.programs[k]).machine_fn != NULL
         threads = threads_for(&st.timing, units, work, nanoseconds, machine, &timed)
         if st.timing.nanoseconds > 0:
@@ -373,6 +378,9 @@ cdef class Plan:
         else:  # a faster tier may take a program's place meanwhile
             count = 1 if st.chain == 0 else self.chains[st.chain - 1].count
             owners = [(<Program>program).machine_owner for program in self.programs[k : k + count]]  # no-cython-lint
+            if per_thread < PACKS:
+                _backward = not _backward
+                launch.backward = _backward
             with nogil:
                 fp = charl_fp_enter()
                 code = launched(fn, &launch, units, threads, &st.timing if timed else NULL)

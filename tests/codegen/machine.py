@@ -26,7 +26,7 @@ class Launch(ctypes.Structure):
         ("abi", ctypes.c_int32),
         ("thread", ctypes.c_int32),
         ("nthreads", ctypes.c_int32),
-        ("reserved", ctypes.c_int32),
+        ("backward", ctypes.c_int32),
     ]
 
 

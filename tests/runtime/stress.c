@@ -354,12 +354,15 @@ static int32_t count_units(charl_launch_t *launch, int64_t begin, int64_t end) {
     return 0;
 }
 
-static void launch_counting(int32_t max_threads, int64_t units) {
+static void launch_counting(int32_t max_threads, int64_t units, int32_t backward) {
     int32_t counts[UNITS] = {0}, threads[UNITS];
     _Alignas(64) char scratch[16 * 128];
     void *buffers[2] = {counts, threads};
-    charl_launch_t launch = {
-        .buffers = buffers, .params = &units, .scratch = scratch, .scratch_bytes = 128};
+    charl_launch_t launch = {.buffers = buffers,
+                             .params = &units,
+                             .scratch = scratch,
+                             .scratch_bytes = 128,
+                             .backward = backward};
     CHECK(charl_parallel(count_units, &launch, units, max_threads) == 0);
     int32_t most = max_threads < 1 ? 1 : max_threads;
     for (int64_t unit = 0; unit < units; unit++) CHECK(counts[unit] == 1 && threads[unit] < most);
@@ -369,9 +372,9 @@ static void threads_counts(void) {
     CHECK(charl_set_num_threads(0) == -1 && charl_set_num_threads(CHARL_MAX_THREADS + 1) == -1);
     for (int32_t n = 1; n <= 8; n++) {
         CHECK(charl_set_num_threads(n) == 0 && charl_num_threads() == n);
-        for (int64_t units = 0; units <= 40; units++) launch_counting(16, units);
-        for (int round = 0; round < 300; round++) launch_counting(16, UNITS - round % 3);
-        for (int32_t most = -1; most <= 10; most++) launch_counting(most, UNITS);
+        for (int64_t units = 0; units <= 40; units++) launch_counting(16, units, units % 2);
+        for (int round = 0; round < 300; round++) launch_counting(16, UNITS - round % 3, round % 2);
+        for (int32_t most = -1; most <= 10; most++) launch_counting(most, UNITS, 0);
     }
 }
 
@@ -424,7 +427,7 @@ static void threads_nested(void) {
 static void *launch_much(void *argument) {
     for (int round = 0; round < 2000; round++) {
         if (argument) charl_set_num_threads(1 + round % 8);
-        launch_counting(8, 1 + round % 200);
+        launch_counting(8, 1 + round % 200, round % 2);
     }
     return NULL;
 }
@@ -472,17 +475,17 @@ static void threads_fp(void) {
 static void threads_fork(void) {
     pthread_t thread;
     charl_set_num_threads(4);
-    launch_counting(4, UNITS);
+    launch_counting(4, UNITS, 0);
     for (int round = 0; round < 20; round++) {
         if (round == 5) CHECK(!pthread_create(&thread, NULL, launch_much, NULL));
         pid_t child = fork();
         if (child == 0) {
-            for (int k = 0; k < 100; k++) launch_counting(4, UNITS);
+            for (int k = 0; k < 100; k++) launch_counting(4, UNITS, 0);
             if (round % 2) exit(0); /* through the exit handlers */
             _exit(0);
         }
         expect_child(child);
-        launch_counting(4, UNITS);
+        launch_counting(4, UNITS, 0);
     }
     CHECK(!pthread_join(thread, NULL));
 }
@@ -500,7 +503,7 @@ static void threads_exit(void) {
         if (child == 0) {
             pthread_t thread;
             CHECK(!pthread_create(&thread, NULL, launch_forever, NULL));
-            for (int k = 0; k < round * 50; k++) launch_counting(4, UNITS);
+            for (int k = 0; k < round * 50; k++) launch_counting(4, UNITS, 0);
             exit(0);
         }
         expect_child(child);

@@ -33,10 +33,15 @@ class Piece(NamedTuple):
     scratch: int | None
 
 
-def pieces_of(units, max_threads=99, scratch=None):
+def pieces_of(units, max_threads=99, scratch=None, backward=False):
     """A launch's pieces, in order."""
+    return sorted(run_of(units, max_threads, scratch, backward))
+
+
+def run_of(units, max_threads=99, scratch=None, backward=False):
+    """A launch's pieces, as they ran."""
     seen = []
-    launch = Launch(scratch=scratch, scratch_bytes=128)
+    launch = Launch(scratch=scratch, scratch_bytes=128, backward=backward)
 
     @KERNEL
     def kernel(launch, begin, end):
@@ -45,21 +50,30 @@ def pieces_of(units, max_threads=99, scratch=None):
         return 0
 
     assert parallel(kernel, ctypes.byref(launch), units, max_threads) == 0
-    return sorted(seen)
+    return seen
 
 
 def covered(pieces):
     return [unit for piece in pieces for unit in range(piece.begin, piece.end)]
 
 
+@pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("count", range(1, 9))
 @pytest.mark.parametrize("units", [0, 1, 2, 7, 8, 100])
-def test_each_unit_runs_once(count, units):
+def test_each_unit_runs_once(count, units, backward):
     threads.set_num_threads(count)
-    pieces = pieces_of(units)
+    pieces = pieces_of(units, backward=backward)
     assert covered(pieces) == list(range(units))
     assert {piece.nthreads for piece in pieces} <= {min(count, units)}
     assert all(0 <= piece.thread < piece.nthreads for piece in pieces)
+
+
+def test_a_launch_may_go_backward():
+    """What runs first is the last eighth of a thread's share, in place of its first half."""
+    threads.set_num_threads(2)
+    first = [run_of(160, backward=backward)[0] for backward in (False, True) for _ in range(20)]
+    assert {(p.begin % 80, p.end % 80) for p in first[:20]} == {(0, 40)}
+    assert {(p.begin % 80, p.end - p.begin) for p in first[20:]} == {(70, 10)}
 
 
 def test_max_threads_bounds_the_threads():
