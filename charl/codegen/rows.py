@@ -39,8 +39,9 @@ class Rows(Squares):
             self.across = across(kernel)
         self.walks = list(map(self.choose, self.costs, self.sizes))
         for stage, (width, split) in enumerate(self.walks):
-            if kernel.block is not None and self.folds(stage, "scan"):
-                self.walks[stage] = max(width, GROUP), split
+            if self.folds(stage, "scan"):  # one by one, but for groups
+                least = GROUP if kernel.block is None else max(width, GROUP)
+                self.walks[stage] = least, split
         self.streaming = {}
         if tier == "full" and host.triple.startswith("x86_64"):
             stages = enumerate(zip(kernel.stages, self.walks))
