@@ -109,3 +109,29 @@ def test_the_last_nan_of_a_lane_is_kept_by_extremes(n, dtype):
     for name in ("max", "min"):
         first, second = on_both(lambda: getattr(ch, name)(ch.asarray(z), axis=1))
         same_bits(first, second)
+
+
+@pytest.mark.parametrize("n", [1, 3, 8, 9, 16, 23, 40])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_rows_are_scanned_one_by_one(n, dtype):
+    a = (numbers(70, n, dtype="float64") * 4).astype(dtype)
+    for found in on_both(lambda: ch.cumulative_sum(ch.asarray(a), axis=1)):
+        expected = np.cumsum(a, axis=1, dtype=np.int64 if dtype == "int32" else dtype)
+        same_bits(found, expected)
+    for found in on_both(lambda: ch.cumulative_prod(ch.asarray(a), axis=1)):
+        expected = np.cumprod(a, axis=1, dtype=np.int64 if dtype == "int32" else dtype)
+        same_bits(found, expected)
+
+
+@pytest.mark.parametrize("n", [1, 5, 16, 33, 100])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["max", "min", "argmax", "argmin"])
+def test_extremes_of_rows_with_and_without_nans(name, n, dtype):
+    a = numbers(40, n, dtype=dtype)
+    a[::3, ::2] = -np.inf
+    a[1::3] = -0.0
+    a[1::6, n // 2] = 0.0
+    a[::5, n - 1] = np.nan
+    first, second = on_both(lambda: getattr(ch, name)(ch.asarray(a), axis=1))
+    same_bits(first, second)
+    assert np.array_equal(first, getattr(np, name)(a, axis=1), equal_nan=True)

@@ -336,8 +336,12 @@ class Body(Frame):
             isnan = code.op(f"and {mask} {isnan}, {at.mask}")
         last = code.op(f"select {mask} {isnan}, {full} {x}, {full} {last}")
         self.ops.store(code, dtype, last, cell, at.width, None)
-        better = "ogt" if instr.attr == "max" else "olt"
-        chosen = code.op(f"fcmp {better} {full} {x}, {old}")
+        return self.better(code, instr, x, old, at.width)
+
+    def better(self, code, instr, x, old, width):
+        """x where it is the greater (or the lesser), else old."""
+        full, mask = vector(REGISTER[instr.dtype], width), vector("i1", width)
+        chosen = code.op(f"fcmp {'ogt' if instr.attr == 'max' else 'olt'} {full} {x}, {old}")
         return code.op(f"select {mask} {chosen}, {full} {x}, {full} {old}")
 
     def _scan(self, at, number, instr):

@@ -283,11 +283,30 @@ class Rows(Squares):
     def _tree(self, code: Code, instr: Instr, total: str) -> str:
         """Lane l takes op(l, l + h) for h = 16, 8, 4, 2, 1."""
         value = self.ops.load(code, instr.dtype, total, LANES, None)
-        half = LANES // 2
+        if not self.nans_apart(instr):
+            return self._folded(code, instr, value)
+        full = vector(REGISTER[instr.dtype], LANES)
+        isnan = code.op(f"fcmp uno {full} {value}, {value}")
+        some, none, done = (code.module.name(stem) for stem in ("some", "none", "done"))
+        code.branch(self.ops.any(code, isnan, LANES), some, none)
+        ways = []
+        for label, numbers in ((some, False), (none, True)):
+            code.begin(label)
+            ways.append(f"[{self._folded(code, instr, value, numbers)}, %{code.label}]")
+            code.do(f"br label %{done}")
+        code.begin(done)
+        return code.op(f"phi {REGISTER[instr.dtype]} {', '.join(ways)}")
+
+    def _folded(self, code: Code, instr: Instr, value: str, numbers: bool = False) -> str:
+        """The tree over a vector's lanes. numbers: there is no NaN among them."""
+        dtype, half = instr.dtype, LANES // 2
         while half:
-            full = vector(REGISTER[instr.dtype], 2 * half)
+            full = vector(REGISTER[dtype], 2 * half)
             low, high = (_part(code, full, value, start, half) for start in (0, half))
-            value = self.ops.fold(code, self.sum_kind(instr), instr.dtype, low, [high], half)
+            if numbers:
+                value = self.better(code, instr, high, low, half)
+            else:
+                value = self.ops.fold(code, self.sum_kind(instr), dtype, low, [high], half)
             half //= 2
         return value
 
