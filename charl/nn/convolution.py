@@ -71,7 +71,9 @@ def _conv(name, ndim, input, weight, bias, stride, padding, dilation, groups, da
         raise TypeError(f"{name}: input, weight and bias must have one dtype, got {kinds}")
     shapes = x.shape, w.shape, None if b is None else b.shape
     walk = _geometry(name, ndim, *shapes, stride, padding, dilation, groups)
-    y = _product(padded(x, walk.before, walk.after), w, walk)
+    # sums by element go along the channels where these are last; products want lines of columns
+    x = padded(x, walk.before, walk.after, last=last and _is_depthwise(w, walk))
+    y = _product(x, w, walk)
     if b is not None:
         y = y + b.reshape((-1, *(1,) * ndim))
     if last:
@@ -146,7 +148,7 @@ def _product(x, w, walk):
     """x (N, C, *padded), w (O, C / groups, *kernel) -> (N, O, *out)."""
     n, channels = x.shape[:2]
     results, own = w.shape[:2]  # own: channels of a group
-    if own == 1 and walk.groups > 1:
+    if _is_depthwise(w, walk):
         return _depthwise(x, w, walk)
     if x.dtype in HALVES:  # products are summed in float32: the windows of a cast would be stored
         wide = (ch.astype(t, ch.float32) for t in (x, w))
@@ -158,6 +160,10 @@ def _product(x, w, walk):
     x = x.transpose((0, 1, *places, *spatial)).reshape((n, walk.groups, own * size, count))
     w = w.reshape((walk.groups, results // walk.groups, own * size))
     return ch.matmul(w, x).reshape((n, results, *walk.out))
+
+
+def _is_depthwise(w, walk):
+    return w.shape[1] == 1 and walk.groups > 1
 
 
 def _depthwise(x, w, walk):

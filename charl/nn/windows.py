@@ -8,12 +8,18 @@ import itertools
 import charl as ch
 
 
-def padded(x, before, after, value=0.0):
-    """x (N, C, *spatial) with so many elements of `value` at the ends of its spatial axes."""
+def padded(x, before, after, value=0.0, last=False):
+    """x (N, C, *spatial) with so many elements of `value` at the ends of its spatial axes. last: channels are
+    neighbours in memory.
+    """
     if not any(before) and not any(after):
         return x
+    count, channels = x.shape[:2]
     shape = tuple(p + n + q for p, n, q in zip(before, x.shape[2:], after))
-    y = ch.full((*x.shape[:2], *shape), value, dtype=x.dtype, device=x.device)
+    shape = (count, *shape, channels) if last else (count, channels, *shape)
+    y = ch.full(shape, value, dtype=x.dtype, device=x.device)
+    if last:
+        y = ch.moveaxis(y, -1, 1)
     inside = tuple(slice(p, p + n) for p, n in zip(before, x.shape[2:]))
     y[(slice(None), slice(None), *inside)] = x
     return y
