@@ -107,6 +107,49 @@ def test_a_sweep_copies_its_border_alone():
     assert during(sweeps, "launches") == [1 + 2 + 4]
 
 
+@pytest.mark.skipif(GPU, reason="launches of the cpu are counted")
+def test_sweeps_of_a_realized_array_take_turns_with_its_buffer():
+    """One border alone is copied, into the second buffer: the first is the array's own, which nobody else sees."""
+    a = ch.asarray(np.ones((64, 48), "float32")) + 0
+
+    def sweeps():
+        for _ in range(4):
+            jacobi(a)
+        ch.eval(a)
+
+    during(sweeps, "launches")
+    assert during(sweeps, "launches") == [2 + 4]
+    kept = a.numpy()  # who sees the old value keeps it: the array is copied
+    before = kept.copy()
+    assert during(sweeps, "launches") == [1 + 2 + 4]
+    assert np.array_equal(kept, before)
+
+
+def long_body(a):
+    b = a[1:-1] * 3 - a[:-2]
+    for _ in range(6):
+        b = b * 2 + a[2:]
+    a[1:-1] = b
+
+
+@pytest.mark.skipif(GPU, reason="launches of the cpu are counted")
+def test_plans_end_between_the_rounds_of_a_loop():
+    """A chain of 160 operations with ten updates: nothing is stored but what those store."""
+    x = np.arange(300, dtype="int32").reshape(60, 5)
+    a, want = ch.asarray(x) + 0, x.copy()
+
+    def rounds():
+        for _ in range(10):
+            long_body(a)
+        ch.eval(a)
+
+    (launches,) = during(rounds, "launches")
+    for _ in range(10):
+        long_body(want)
+    assert np.array_equal(a.numpy(), want)
+    assert launches <= 10 + 2 * 3 + 1
+
+
 def two_boxes(a):
     a[1:-1, 1:-1] = five_points(a)
     a[2:-1, 1:-1] = a[1:-2, 1:-1] - a[3:, 1:-1]
@@ -165,6 +208,16 @@ def test_sweeps_that_take_turns_with_buffers(backend, run, shape):
             run(a)
             run(want)
         assert np.array_equal(a.numpy(), want)
+        for _ in range(3):  # likewise from a realized array
+            run(a)
+            run(want)
+            ch.eval(a)
+        seen = a.numpy()
+        before = want.copy()
+        run(a)
+        run(want)
+        assert np.array_equal(a.numpy(), want)
+        assert np.array_equal(seen, before)
 
 
 @pytest.mark.cpu

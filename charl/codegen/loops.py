@@ -150,9 +150,10 @@ class Loops(Body):
         tail=None,
     ) -> None:
         """`body(code, index, mask)` for index first, first + width, ... below last. streamed: a
-        condition, the body for whole vectors where it holds, and how many elements come before the
-        first of them, at most `width`, or None; tail: fewer lanes and their body, for what is left
-        of whole vectors. Both need `split`.
+        condition, and where it holds `streamed(code)` gives another, the body for whole vectors
+        where that holds too, and how many elements come before the first of them, at most `width`,
+        or None; tail: fewer lanes and their body, for what is left of whole vectors. Both need
+        `split`.
         """
 
         def masked(c: Code, index: str, width: int = width, body=body, last: str = last) -> None:
@@ -169,17 +170,25 @@ class Loops(Body):
             return
         begin, stop = first, whole(code, first)
         if streamed:
-            condition, other, head = streamed
-            start, end = first, stop
-            if head is not None:
-                start = self.least(code, self.plus(code, first, head), last)
-                end = whole(code, start)
-                some = code.op(f"and i1 {condition}, {code.op(f'icmp slt i64 {first}, {start}')}")
-                code.when(some, lambda c: masked(c, first, last=start))
-            code.when(condition, lambda c: c.loop(start, end, width, other))
-            begin = code.op(f"select i1 {condition}, i64 {end}, i64 {first}")
-            if head is not None:
-                stop = code.op(f"select i1 {condition}, i64 {end}, i64 {stop}")
+            cells = [self.cell((name, len(self.cells)), "i64") for name in ("begin", "stop")]
+            for cell, value in zip(cells, (begin, stop)):
+                code.do(f"store i64 {value}, ptr {cell}")
+
+            def past(c: Code) -> None:
+                condition, other, head = streamed[1](c)
+                start, end = first, stop
+                if head is not None:
+                    start = self.least(c, self.plus(c, first, head), last)
+                    end = whole(c, start)
+                    some = c.op(f"and i1 {condition}, {c.op(f'icmp slt i64 {first}, {start}')}")
+                    c.when(some, lambda c: masked(c, first, last=start))
+                c.when(condition, lambda c: c.loop(start, end, width, other))
+                for cell, value in zip(cells, (first, stop)):
+                    value = c.op(f"select i1 {condition}, i64 {end}, i64 {value}")
+                    c.do(f"store i64 {value}, ptr {cell}")
+
+            code.when(streamed[0], past)
+            begin, stop = (code.op(f"load i64, ptr {cell}") for cell in cells)
         code.loop(begin, stop, width, lambda c, i: body(c, i, None))
         if tail:
             code.loop(stop, last, tail[0], lambda c, i: masked(c, i, *tail))

@@ -191,20 +191,30 @@ class Rows(Squares):
                 first = self.least(at.code, lead, last)
         streamed = None
         if at.stage in self.streaming:
-            condition, head = self.streams(at, first, self.streaming[at.stage])
-            streamed = condition, lambda c, index: body(c, index, None, True), head
+
+            def past(c: Code) -> tuple:
+                stores = self.streaming[at.stage]
+                condition, head = self.streams(replace(at, code=c, before=c), first, stores)
+                return condition, lambda c, index: body(c, index, None, True), head
+
+            streamed = self.large(), past
         self.vectors(at.code, first, last, width, split, body, streamed, tail)
 
     def _first_lanes(self, code: Code, lead: str, last: str, width: int, body) -> None:
         """Elements 0 to `lead`, as the last lanes of a vector that begins before the row."""
-        index = code.op(f"sub i64 {lead}, {width}")
+        index = self.once(("first", lead), lambda: self.entry.op(f"sub i64 {lead}, {width}"))
+        mask = self.once(("lanes", lead), lambda: self._first_mask(lead, index, last, width))
+        body(code, index, mask)
+
+    def _first_mask(self, lead: str, index: str, last: str, width: int) -> str:
+        """The lanes of that vector that are elements, the same ones for all rows."""
+        code = self.entry
         skipped = code.op(f"sub i64 {width}, {lead}")
         end = self.least(code, code.op(f"sub i64 {last}, {index}"), str(width))
         before = self._mask(code, code.op(f"trunc i64 {skipped} to i32"), width)
         mask = self._mask(code, code.op(f"trunc i64 {end} to i32"), width)
         lanes = vector("i1", width)
-        mask = code.op(f"select {lanes} {before}, {lanes} zeroinitializer, {lanes} {mask}")
-        body(code, index, mask)
+        return code.op(f"select {lanes} {before}, {lanes} zeroinitializer, {lanes} {mask}")
 
     def _lead(self, stage: Stage, width: int) -> str | None:
         """The elements of each row ahead of the first that is stored at a line; 0 where rows differ

@@ -6,7 +6,6 @@ present Node, so that a view sees every write; writing through it gives the root
 """
 
 cimport cython
-from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
