@@ -348,7 +348,9 @@ class Walked(Call):
         sizes = [int(np.prod([extent for extent, _ in digits])) for digits in (across, along)]
         shape = (sizes[1], sizes[0]) if side == "rhs" else sizes
         steps = [parts[0][1] * image.itemsize * (len(parts) == 1) for parts in (across, along)]
-        view = np.lib.stride_tricks.as_strided(image, shape, steps[::-1] if side == "rhs" else steps)
+        view = np.lib.stride_tricks.as_strided(
+            image, shape, steps[::-1] if side == "rhs" else steps
+        )
         super().__init__(*((other, view) if side == "rhs" else (view, other)), out)
         digits = tuple(
             Digits(side, axis, tuple((self.number(n), self.number(s)) for n, s in parts))
