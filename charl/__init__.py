@@ -10,7 +10,9 @@ from charl import _locate
 
 _locate.settle(globals())
 
-with _locate.uncollected():
+from charl.core.lazy import uncollected as _uncollected
+
+with _uncollected():
     from charl.api import gpu
     from charl.api.constants import e, inf, nan, newaxis, pi
     from charl.api.control import (

@@ -5,11 +5,9 @@ run.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import os
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import MutableMapping
 from importlib.machinery import EXTENSION_SUFFIXES
 
 REMEDY = "charl: this source tree is not compiled; run `pip install .` in its root"
@@ -45,15 +43,3 @@ def settle(package: MutableMapping) -> None:
     package["__path__"][:] = [folder]
     package["__file__"] = os.path.join(folder, "__init__.py")
     package["__spec__"].submodule_search_locations = package["__path__"]
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Without cyclic garbage collections, which during an import look at all modules and find nothing."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()

@@ -84,7 +84,7 @@ static const char *check_header(const charl_program_t *p, int64_t nbytes) {
     if (p->version != CHARL_PROGRAM_VERSION) return "a program of another version";
     char hash[sizeof p->ops_hash] = {0};
     strncpy(hash, charl_loop_hash, sizeof hash - 1);
-    if (memcmp(hash, p->ops_hash, sizeof hash))
+    if (p->ops_hash[0] && memcmp(hash, p->ops_hash, sizeof hash))
         return "made for another op table; rebuild the extension modules";
     if (p->nouter < 0 || p->nouter > nbytes) return "outer axes";
     size_t access = sizeof(charl_access_t) + p->nouter * sizeof(int32_t);

@@ -35,7 +35,7 @@ from charl.codegen.program import (
 )
 from charl.core.dtypes import BY_SHORT
 from charl.core.errors import InternalError
-from charl.ops.loops import index
+from charl.ops.loops import loop_number
 from charl.schedule.kernel import (
     KC,
     LANES,
@@ -248,7 +248,7 @@ class Encoder:
         if op in ("keep", "kept"):
             return Record(op, -1 if op == "keep" else v, args, attr)
         dtypes = tuple(self.instrs[a].dtype for a in instr.args)
-        loop = index().get((op, dtypes, instr.dtype))
+        loop = loop_number(op, dtypes, instr.dtype)
         if loop is None:
             raise self.fail(f"there is no loop {op}{dtypes} -> {instr.dtype}")
         return Record("loop", v, args, loop)

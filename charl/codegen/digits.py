@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 from charl.codegen.micro import MICRO, Functions, add, least, mul, repeat, run, sub
 from charl.codegen.text import Code, iota, vector
+from charl.core.named import NamedTuple
 from charl.schedule.kernel import KC, PACK_I, TILE_J
 
 PACK_AT = ("ptr", "ptr", "ptr", "ptr", "i64", "i64")

@@ -6,13 +6,12 @@ along j, into a buffer that nothing else reads or writes; in scratch otherwise.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from charl.codegen.body import Body, Operand, Region
 from charl.codegen.host import Host
 from charl.codegen.micro import Functions, add, mul, repeat, sub, tile_of
 from charl.codegen.packing import OVERRUN
 from charl.codegen.text import Code, iota, vector
+from charl.core.named import NamedTuple
 from charl.schedule.kernel import KC, PACK_I, TILE_J, Access, Contract, Kernel, Stage
 
 # where things lie in scratch

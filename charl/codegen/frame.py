@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from charl.codegen.host import Host
 from charl.codegen.memory import Memory
 from charl.codegen.text import Code, Module
 from charl.core.dtypes import BY_SHORT
+from charl.core.named import NamedTuple
 from charl.schedule.kernel import COLUMNS, Access, Int, Kernel, P
 
 # Offsets in charl_launch_t; tests/codegen compares them with csrc/charl.h.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from charl.core.named import NamedTuple
 
 
 class Host(NamedTuple):

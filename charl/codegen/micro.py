@@ -13,12 +13,11 @@ written; without native masks an edge reads whole vectors of b.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from charl.codegen.host import Host
 from charl.codegen.memory import Memory
 from charl.codegen.text import REGISTER, Code, Module, iota, suffix, vector
 from charl.core.dtypes import BY_SHORT
+from charl.core.named import NamedTuple
 
 MICRO = ("ptr", "i64", "i64", "ptr", "i64", "i64", "ptr", "i64", "i64", "i64", "i1")
 PASS = 8  # steps of k at a time where few rows stream rhs: as many rows as processors follow

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from charl.core.dtypes import BY_SHORT
-from charl.ops.loops import table_hash
+from charl.core.named import NamedTuple
+from charl.ops.loops import checked_hash
 
 MAGIC, VERSION = 0x43524843, 1
 ROW, COLUMN, CONTRACT, INTEGERS = range(4)  # the last: a contraction of integers
@@ -116,7 +116,7 @@ class Program(NamedTuple):
         sizes = self.fixed_bytes, self.register_bytes, scratch
         counts = naccess, values, len(self.slots), len(stages), len(code), len(self.consts)
         header = HEADER.pack(
-            *(MAGIC, VERSION, table_hash().encode(), end),
+            *(MAGIC, VERSION, checked_hash().encode(), end),
             *(self.order, nouter, self.block, self.split, self.inner, self.columns, self.depth),
             *(*self.tiles, *self.sides, *counts, self.params, self.buffers),
             *(*launch, *sizes, *starts),

@@ -8,9 +8,8 @@ x * (1 / y) + |0.5 / y|: half a unit of x away from all integers, more than what
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from charl.codegen.text import Code, literal, splat, suffix, vector
+from charl.core.named import NamedTuple
 
 FLOAT = {1: "f32", 2: "f32", 4: "f64", 8: "f64"}  # by bytes: what holds every x
 REAL = {"f32": "float", "f64": "double"}

@@ -7,7 +7,6 @@ or not it is used: nothing here traps or touches memory, but for constant tables
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
 
 from charl.codegen import lookup
 from charl.codegen.quotient import Whole, divided
@@ -23,6 +22,7 @@ from charl.codegen.text import (
 )
 from charl.core.dtypes import BY_SHORT
 from charl.core.errors import InternalError
+from charl.core.named import NamedTuple
 from charl.ops.primitive import PRIMITIVES
 from charl.ops.trace import expansion
 

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import NamedTuple
 
 from charl.codegen import wgsl_loops, wgsl_probe
 from charl.codegen.wgsl_elements import Elements
@@ -36,6 +35,7 @@ from charl.codegen.wgsl_rows import Fit, Folds
 from charl.codegen.wgsl_scans import Scans
 from charl.codegen.wgsl_values import Features, Tiling, Unsupported
 from charl.codegen.wgsl_walks import Columns
+from charl.core.named import NamedTuple
 from charl.schedule.kernel import COLUMN_BLOCK, Int, Kernel, P, Value
 
 __all__ = ["Features", "Shader", "Tiling", "Unsupported", "beyond", "emit", "probe", "suited"]

@@ -12,10 +12,10 @@ How many slices there are moves values, so it follows extents alone; the size of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from charl.codegen.wgsl_frame import Frame
 from charl.codegen.wgsl_values import Features, Tiling
+from charl.core.named import NamedTuple
 from charl.schedule.kernel import Access, Axis, Contract, Int, P
 
 BUSY = 1 << 16  # invocations that keep a GPU busy

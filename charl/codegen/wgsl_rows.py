@@ -12,12 +12,12 @@ loops over the row are then written out.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
 
 from charl.codegen.wgsl_quads import FOUR, Fours, Known
 from charl.codegen.wgsl_values import Features
 from charl.codegen.wgsl_walks import entry
 from charl.core.dtypes import BY_SHORT
+from charl.core.named import NamedTuple
 from charl.schedule.kernel import ROW_BLOCK, STEPS, Access, Instr, Kernel, Stage
 
 CHUNKED = 256  # lanes from which on a row may be longer than a chunk

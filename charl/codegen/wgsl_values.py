@@ -11,11 +11,11 @@ import math
 import re
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from charl.codegen.text import half_bits
 from charl.codegen.wgsl_library import closure
 from charl.core.errors import BackendUnavailable
+from charl.core.named import NamedTuple
 from charl.ops.loops import KIND, WIDTH
 from charl.ops.trace import HALVES, Expansion, expansion
 

@@ -1,14 +1,33 @@
 """Submodules that a package loads when they are first asked for: `from charl import codegen`, then
-`codegen.llvm`.
+`codegen.llvm`; and imports without garbage collections.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Without cyclic garbage collections, which during an import look at all new objects and find
+    nothing. What is there afterwards counts as old: the next collection does not look at it, either.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()
+            gc.enable()
 
 
 def submodules(package: str, *names: str) -> Callable[[str], Any]:
@@ -19,7 +38,8 @@ def submodules(package: str, *names: str) -> Callable[[str], Any]:
     def load(name: str) -> ModuleType:
         if name not in names:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return importlib.import_module(f"{package}.{name}")
+        with uncollected():
+            return importlib.import_module(f"{package}.{name}")
 
     return load
 
@@ -35,7 +55,8 @@ def members(package: dict[str, Any], later: dict[str, tuple[str, ...]]) -> Calla
         if name not in later:
             raise AttributeError(f"module {package['__name__']!r} has no attribute {name!r}")
         module, *inner = later[name]
-        value = importlib.import_module(module)
+        with uncollected():
+            value = importlib.import_module(module)
         for part in inner:
             value = getattr(value, part)
         package[name] = value

@@ -12,7 +12,9 @@ import os
 import re
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from charl.core.named import NamedTuple
 
 
 class Setting(NamedTuple):

@@ -12,8 +12,8 @@ without a stated range is valid for every value.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
+from charl.core.named import NamedTuple
 from charl.ops.table import op
 
 INF = float("inf")

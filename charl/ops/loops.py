@@ -12,19 +12,20 @@ their 16 bits. There are loops for
     where and select (b1, T, T) -> T;   cast between all pairs of dtypes, also T -> T (a copy);
     bitcast between dtypes of one width;   philox (u64, u64) -> u64.
 
-cgen.py writes them; what runs needs their numbers alone. The interpreter's CHARL_OPS_HASH must equal
-table_hash(), which reads the sources of this package.
+cgen.py writes them; what runs needs their numbers alone. In a clone the interpreter's CHARL_OPS_HASH
+must equal table_hash(), which reads the sources of this package.
 """
 
 from __future__ import annotations
 
 import os
-import zlib
 from functools import cache
+from itertools import accumulate
 
 from charl.core.dtypes import ALL, BY_SHORT
-from charl.ops.table import OPS
+from charl.ops.table import OPS, Op
 
+HERE = os.path.dirname(os.path.realpath(__file__))
 DTYPES = tuple(d.short for d in ALL)
 KIND = {d.short: d.kind for d in BY_SHORT.values()}
 WIDTH = {d.short: 8 * d.itemsize for d in BY_SHORT.values()}
@@ -32,39 +33,73 @@ Key = tuple[str, tuple[str, ...], str]
 
 
 @cache
+def _with(kinds: str) -> tuple[str, ...]:
+    return tuple(d for d in DTYPES if KIND[d] in kinds)
+
+
+def _dtypes(row: Op) -> tuple[str, ...]:
+    """Of the operands of an elementwise op."""
+    return _with(row.kinds if row.result != "float" else "f")
+
+
+def _of(row: Op) -> list[Key]:
+    """The loops of one op, in order."""
+    if row.name == "cast":
+        return [("cast", (a,), r) for a in DTYPES for r in DTYPES]
+    if row.name == "bitcast":
+        wide = [d for d in DTYPES if d != "b1"]
+        return [("bitcast", (a,), r) for a in wide for r in wide if WIDTH[a] == WIDTH[r]]
+    if row.name == "philox":
+        return [("philox", ("u64", "u64"), "u64")]
+    if row.group not in ("elementwise", "primitive"):
+        return []
+    chooses, truth = row.name in ("where", "select"), row.result == "bool"
+    return [
+        (row.name, ("b1" if chooses else d, *(d,) * (row.arity - 1)), "b1" if truth else d)
+        for d in _dtypes(row)
+    ]
+
+
+def _count(row: Op) -> int:
+    """len(_of(row)), for most ops without making the keys."""
+    plain = row.group == "elementwise" and row.name != "cast"
+    return len(_dtypes(row) if plain else _of(row))
+
+
 def loops() -> tuple[Key, ...]:
     """All (op, args, result) that have a loop; the position is the loop's number."""
-    keys: list[Key] = []
-    for row in OPS.values():
-        if row.name == "cast":
-            keys += [("cast", (a,), r) for a in DTYPES for r in DTYPES]
-        elif row.name == "bitcast":
-            wide = [d for d in DTYPES if d != "b1"]
-            keys += [("bitcast", (a,), r) for a in wide for r in wide if WIDTH[a] == WIDTH[r]]
-        elif row.name == "philox":
-            keys.append(("philox", ("u64", "u64"), "u64"))
-        elif row.group in ("elementwise", "primitive"):
-            for dtype in DTYPES:
-                if KIND[dtype] in (row.kinds if row.result != "float" else "f"):
-                    first = "b1" if row.name in ("where", "select") else dtype
-                    args = (first,) + (dtype,) * (row.arity - 1)
-                    keys.append((row.name, args, "b1" if row.result == "bool" else dtype))
-    return tuple(keys)
+    return tuple(key for row in OPS.values() for key in _of(row))
 
 
 @cache
-def index() -> dict[Key, int]:
-    """The number of each loop."""
-    return {key: k for k, key in enumerate(loops())}
+def _firsts() -> dict[str, int]:
+    """The number of each op's first loop."""
+    counts = accumulate((_count(row) for row in OPS.values()), initial=0)
+    return dict(zip(OPS, counts, strict=False))
 
 
 @cache
+def loop_number(op: str, args: tuple[str, ...], result: str) -> int | None:
+    """The number of a loop, None where there is none."""
+    of_op = _of(OPS[op]) if op in OPS else []
+    key = (op, args, result)
+    return _firsts()[op] + of_op.index(key) if key in of_op else None
+
+
 def table_hash() -> str:
     """A hash of everything that the generated file depends on."""
-    here = os.path.dirname(os.path.realpath(__file__))
-    names = sorted(name for name in os.listdir(here) if name.endswith(".py"))
+    import zlib  # here: an installed package needs no hash
+
+    names = sorted(name for name in os.listdir(HERE) if name.endswith(".py"))
     crc = 0
     for name in [*names, os.path.join("..", "core", "dtypes.py")]:
-        with open(os.path.join(here, name), "rb") as file:
+        with open(os.path.join(HERE, name), "rb") as file:
             crc = zlib.crc32(file.read().replace(b"\r\n", b"\n"), crc)
     return f"{crc:08x}"
+
+
+@cache
+def checked_hash() -> str:
+    """table_hash() in a clone, whose compiled modules may be older than its sources, or "": any."""
+    setup = os.path.join(HERE, "..", "..", "setup.py")
+    return table_hash() if os.path.exists(setup) else ""

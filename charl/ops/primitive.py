@@ -12,7 +12,7 @@ zero divisor nor MIN / -1. ftoi saturates and sends NaN to 0 by itself.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from charl.core.named import NamedTuple
 
 
 class Primitive(NamedTuple):

@@ -5,8 +5,8 @@ by its row.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
+from charl.core.named import NamedTuple
 from charl.ops.primitive import PRIMITIVES
 
 

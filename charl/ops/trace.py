@@ -13,8 +13,8 @@ import math
 import struct
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
 
+from charl.core.named import NamedTuple
 from charl.ops.loops import KIND, WIDTH
 from charl.ops.primitive import PRIMITIVES
 from charl.ops.table import OPS

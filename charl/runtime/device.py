@@ -17,9 +17,10 @@ from __future__ import annotations
 import collections
 import re
 import threading
-from typing import Any, NamedTuple
+from typing import Any
 
 from charl.core.errors import DeviceLost, InternalError
+from charl.core.named import NamedTuple
 from charl.runtime import direct, interrupts
 from charl.runtime.devicepool import DeviceBuffer, DevicePool
 from charl.runtime.devicework import Copy, Dispatch, Part, Waiting

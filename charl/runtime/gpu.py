@@ -14,9 +14,10 @@ import ctypes
 import os
 import tempfile
 import threading
-from typing import Any, NamedTuple
+from typing import Any
 
 from charl.core.errors import BackendUnavailable, DeviceLost
+from charl.core.named import NamedTuple
 from charl.core.settings import BY_NAME, config
 from charl.runtime import tuning
 from charl.runtime.device import Caps, Device

@@ -22,9 +22,9 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable
-from typing import NamedTuple
 
 from charl.core.errors import InternalError
+from charl.core.named import NamedTuple
 from charl.core.settings import config
 from charl.runtime import diskcache
 from charl.runtime.background import Job, Worker

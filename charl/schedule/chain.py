@@ -9,8 +9,8 @@ separate launches, run over fewer units at a time, so no value changes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from charl.core.named import NamedTuple
 from charl.schedule.kernel import Access, Contract, Int, P
 from charl.schedule.prepare import Graph
 from charl.schedule.sizes import Number, product, same

@@ -46,9 +46,10 @@ Units. A launch covers units [begin, end):
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
+from typing import Union
 
 from charl.core.errors import InternalError
+from charl.core.named import NamedTuple
 from charl.ops.table import OPS
 
 LANES = 32

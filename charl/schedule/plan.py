@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from charl.core.dtypes import BY_SHORT
+from charl.core.named import NamedTuple
 from charl.schedule.chain import Chain, chains
 from charl.schedule.fuse import ANY, fuse, width
 from charl.schedule.kernel import Value, verify

@@ -7,8 +7,7 @@ scratch slot.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from charl.core.named import NamedTuple
 from charl.ops.table import OPS
 from charl.schedule import tile
 from charl.schedule.index import Lin

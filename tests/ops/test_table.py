@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from charl.ops.loops import loops, table_hash
+from charl.ops.loops import loop_number, loops, table_hash
 from charl.ops.primitive import PRIMITIVES
 from charl.ops.table import OPS, op
 
@@ -66,6 +66,12 @@ def test_fields(row):
 def test_no_op_twice():
     with pytest.raises(ValueError, match="declared twice"):
         op("exp", 1, "f")
+
+
+def test_the_number_of_a_loop_is_its_place():
+    assert [loop_number(*key) for key in loops()] == list(range(len(loops())))
+    assert loop_number("sin", ("i32",), "i32") is None
+    assert loop_number("no op", ("f32",), "f32") is None
 
 
 def test_loads_without_numpy_and_without_the_package():
