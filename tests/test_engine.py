@@ -432,6 +432,33 @@ def test_backends_agree():
     assert len(results) == 1
 
 
+def test_a_first_result_needs_no_compiler():
+    """What a process evaluates first is compiled from its second evaluation on, or when awaited."""
+    program = """
+        import sys
+        import numpy as np
+        import charl as ch
+
+        def counts():
+            info = ch.cache_info()
+            return info["compiles"] + info["disk_hits"] + info["pending"]
+
+        x = ch.asarray(np.linspace(0, 1, 100))
+        ch.eval(ch.sin(x))
+        assert "llvmlite" not in sys.modules and counts() == 0
+        if sys.argv[1] == "awaited":
+            ch.wait_compiled()
+            assert counts() == 1
+        ch.eval(ch.exp(x))
+        assert counts() == 2
+        ch.wait_compiled()
+        assert abs(ch.sin(x).numpy() - np.sin(x.numpy())).max() < 1e-15
+        """
+    for how in ("awaited", "again"):
+        run = [sys.executable, "-c", textwrap.dedent(program), how]
+        subprocess.run(run, check=True, env={**os.environ, "CHARL_BACKEND": "auto"})
+
+
 def test_machine_code_takes_over():
     pytest.importorskip("llvmlite")
     x = ch.asarray(np.arange(77.0))

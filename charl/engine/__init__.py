@@ -5,7 +5,6 @@ walk writes a signature of pending Nodes, table and planning find or make its Pl
 memory in and out. What the api needs of it is handed on here.
 """
 
-from charl.engine.realize import cache_info, clear_plans
-from charl.engine.tiers import drain as wait_compiled
+from charl.engine.realize import cache_info, clear_plans, wait_compiled
 from charl.runtime.pool import stats as memory_stats
 from charl.runtime.threads import num_threads

@@ -3,3 +3,4 @@ from charl.engine.walk cimport state_t
 from charl.runtime.launch cimport Plan
 
 cdef int run(state_t *s, Plan plan) except -1
+cdef int begin_compiles() except -1

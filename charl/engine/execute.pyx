@@ -33,6 +33,8 @@ cdef int _debug = 0
 cdef bint _machine = True        # machine code may run
 cdef bint _llvm_only = False
 cdef int64_t _hot = 32
+cdef bint _compiles = False      # compiles have begun; LLVM is loaded for them
+cdef Plan _first = None          # run before that
 
 
 cdef int run(state_t *s, Plan plan) except -1:
@@ -65,9 +67,30 @@ cdef int run(state_t *s, Plan plan) except -1:
         if PyTuple_GET_SIZE(plan.unwritten):
             _settle_unwritten(s, plan)
         if young:
-            _start_compiles(plan)
+            _compile_from_now(plan)
     finally:
         _let_go(s, plan)
+    return 0
+
+
+cdef int _compile_from_now(Plan plan) except -1:
+    """After the process's first plan nothing is compiled yet: a short program may have its result."""
+    global _first
+    if _compiles or _first is not None:
+        begin_compiles()
+        _start_compiles(plan)
+    else:
+        _first = plan
+    return 0
+
+
+cdef int begin_compiles() except -1:
+    """Has the first plan's kernels compiled, too, if they are not yet."""
+    global _compiles, _first
+    cdef Plan plan = _first
+    _compiles, _first = True, None
+    if plan is not None:
+        _start_compiles(plan)
     return 0
 
 

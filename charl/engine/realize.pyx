@@ -223,6 +223,16 @@ cdef int bound_pending(Node node, int limit) except -1:
     return 0
 
 
+def wait_compiled():
+    """Returns once all that has run is compiled, and nothing is queued."""
+    lock.enter()
+    try:
+        execute.begin_compiles()
+    finally:
+        lock.leave()
+    tiers.drain()
+
+
 def clear_plans():
     """Forgets all plans, schedules and kernels in memory."""
     lock.enter()
