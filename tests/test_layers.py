@@ -30,8 +30,8 @@ FLOORS = {
 }
 WING = "runtime"  # beside the floors: imports core, is imported by the engine
 NUMPY = {"api", "tensor", "demo", "inspect"}
-# Interoperation with dtypes of NumPy and ml_dtypes, looked up only when asked for.
-LATE = {("core/dtypes.py", "numpy"), ("core/dtypes.py", "ml_dtypes")}
+# Looked up only when asked for: interoperation with dtypes of NumPy and ml_dtypes, a clone's hash.
+LATE = {("core/dtypes.py", "numpy"), ("core/dtypes.py", "ml_dtypes"), ("ops/loops.py", "zlib")}
 HEAVY = {"runtime/jit.py": "llvmlite", "runtime/gpu.py": "wgpu"}
 SOURCES = sorted(
     path for end in ("py", "pyx", "pxd") for path in (ROOT / "charl").rglob(f"*.{end}")
