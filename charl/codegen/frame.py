@@ -173,8 +173,17 @@ class Frame:
         key = ("base", access)
         if key not in at.fixed:
             dtype = self.kernel.args[access.arg].dtype
-            elements = self.affine(at.before, access.offset, access.strides, at.outer)
-            at.fixed[key] = self.shift(at.before, dtype, self.buffer(access.arg), elements)
+            strides = access.strides[: len(at.outer)]
+            row = ("row", strides)
+            if row not in at.fixed:
+                at.fixed[row] = self.affine(at.before, 0, strides, at.outer)
+            origin = self.once(
+                ("origin", access.arg, access.offset),
+                lambda: self.shift(
+                    self.entry, dtype, self.buffer(access.arg), self.int(access.offset)
+                ),
+            )
+            at.fixed[key] = self.shift(at.before, dtype, origin, at.fixed[row])
         return at.fixed[key]
 
     def strides(self, at: Region, strides: tuple[Int, ...]) -> tuple[Int, Int]:

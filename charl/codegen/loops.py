@@ -148,31 +148,45 @@ class Loops(Body):
         body,
         streamed=None,
         tail=None,
+        steady: bool = False,
     ) -> None:
         """`body(code, index, mask)` for index first, first + width, ... below last. streamed: a
         condition, and where it holds `streamed(code)` gives another, the body for whole vectors
         where that holds too, and how many elements come before the first of them, at most `width`,
         or None; tail: fewer lanes and their body, for what is left of whole vectors. Both need
-        `split`.
+        `split`. steady: first and last are those of all rows.
         """
 
-        def masked(c: Code, index: str, width: int = width, body=body, last: str = last) -> None:
-            left = self.least(c, c.op(f"sub i64 {last}, {index}"), str(width))
-            body(c, index, self._mask(c, c.op(f"trunc i64 {left} to i32"), width))
+        def left(c: Code, index: str, width: int = width, last: str = last) -> str:
+            """The mask of what is left from index on."""
+            count = self.least(c, c.op(f"sub i64 {last}, {index}"), str(width))
+            return self._mask(c, c.op(f"trunc i64 {count} to i32"), width)
 
         def whole(c: Code, first: str) -> str:
             """Where the last whole vector from `first` on ends."""
             length = c.op(f"sub i64 {last}, {first}")
             return self.plus(c, first, c.op(f"and i64 {length}, {-width}"))
 
+        def ahead(name: str, make) -> str:
+            """`make(code)`, once for all rows."""
+            return self.once((name, first, last, width), lambda: make(self.entry))
+
         if not split:
-            code.loop(first, last, width, masked)
+            code.loop(first, last, width, lambda c, i: body(c, i, left(c, i)))
             return
-        begin, stop = first, whole(code, first)
+        plain = self.tier == "full"
+        begin, mask = first, None
+        stop = ahead("stop", lambda c: whole(c, first)) if steady else whole(code, first)
+        if steady and not tail:
+            mask = ahead("left", lambda c: left(c, stop))
         if streamed:
+            lanes = vector("i1", width)
             cells = [self.cell((name, len(self.cells)), "i64") for name in ("begin", "stop")]
+            rest = self.cell(("left", len(self.cells)), lanes) if mask else ""
             for cell, value in zip(cells, (begin, stop)):
                 code.do(f"store i64 {value}, ptr {cell}")
+            if mask:
+                code.do(f"store {lanes} {mask}, ptr {rest}")
 
             def past(c: Code) -> None:
                 condition, other, head = streamed[1](c)
@@ -181,19 +195,25 @@ class Loops(Body):
                     start = self.least(c, self.plus(c, first, head), last)
                     end = whole(c, start)
                     some = c.op(f"and i1 {condition}, {c.op(f'icmp slt i64 {first}, {start}')}")
-                    c.when(some, lambda c: masked(c, first, last=start))
-                c.when(condition, lambda c: c.loop(start, end, width, other))
+                    c.when(some, lambda c: body(c, first, left(c, first, last=start)))
+                c.when(condition, lambda c: c.loop(start, end, width, other, plain=plain))
                 for cell, value in zip(cells, (first, stop)):
                     value = c.op(f"select i1 {condition}, i64 {end}, i64 {value}")
                     c.do(f"store i64 {value}, ptr {cell}")
+                if mask:
+                    c.do(f"store {lanes} {left(c, value)}, ptr {rest}")
 
-            code.when(streamed[0], past)
+            code.when(streamed[0], past, rare=True)
             begin, stop = (code.op(f"load i64, ptr {cell}") for cell in cells)
-        code.loop(begin, stop, width, lambda c, i: body(c, i, None))
+            if mask:
+                mask = code.op(f"load {lanes}, ptr {rest}")
+        code.loop(begin, stop, width, lambda c, i: body(c, i, None), plain=plain)
         if tail:
-            code.loop(stop, last, tail[0], lambda c, i: masked(c, i, *tail))
+            few, less = tail
+            code.loop(stop, last, few, lambda c, i: less(c, i, left(c, i, few)), plain=plain)
             return
-        code.when(code.op(f"icmp slt i64 {stop}, {last}"), lambda c: masked(c, stop))
+        some = code.op(f"icmp slt i64 {stop}, {last}")
+        code.when(some, lambda c: body(c, stop, mask or left(c, stop)))
 
     def _mask(self, code: Code, count: str, width: int) -> str:
         """The first `count` (i32) lanes."""

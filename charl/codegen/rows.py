@@ -174,7 +174,7 @@ class Rows(Squares):
         def body(c: Code, index: str, mask: str | None, streams: bool = False) -> None:
             self.stage(replace(at, code=c, inner=index, mask=mask, splats={}, streams=streams))
 
-        tail, few = None, self.lanes_left[at.stage]
+        tail, few, steady = None, self.lanes_left[at.stage], first == "0"
         width, split = self.walks[at.stage]
         if split and self.native and few < width and not at.square and _folds_nothing(stage):
             less = replace(at, width=few, fixed={})
@@ -184,11 +184,12 @@ class Rows(Squares):
 
             if few * FINE <= width:
                 tail = few, rest
-            lead = self._lead(stage, few) if first == "0" else None
+            lead = self._lead(stage, few) if steady else None
             if lead is not None:
                 some = at.code.op(f"icmp ne i64 {lead}, 0")
                 at.code.when(some, lambda c: self._first_lanes(c, lead, last, few, rest))
-                first = self.least(at.code, lead, last)
+                start = lead
+                first = self.once(("from", lead), lambda: self.least(self.entry, start, last))
         streamed = None
         if at.stage in self.streaming:
 
@@ -198,7 +199,7 @@ class Rows(Squares):
                 return condition, lambda c, index: body(c, index, None, True), head
 
             streamed = self.large(), past
-        self.vectors(at.code, first, last, width, split, body, streamed, tail)
+        self.vectors(at.code, first, last, width, split, body, streamed, tail, steady)
 
     def _first_lanes(self, code: Code, lead: str, last: str, width: int, body) -> None:
         """Elements 0 to `lead`, as the last lanes of a vector that begins before the row."""

@@ -175,14 +175,18 @@ class Code:
             ]
         return parts[0]
 
-    def loop(self, start: str, stop: str, step: int, body) -> None:
-        """`body(code, i)` for i64 i = start, start + step, ... below stop."""
+    def loop(self, start: str, stop: str, step: int, body, plain: bool = False) -> None:
+        """`body(code, i)` for i64 i = start, start + step, ... below stop. plain: addresses are left
+        as they stand, a base and i.
+        """
         module = self.module
         head, done, i = module.name("loop"), module.name("done"), module.name("%i")
         self.branch(self.op(f"icmp slt i64 {start}, {stop}"), head, done)
         inside = Code(module, head)
-        body(inside, i)
-        following = inside.op(f"add i64 {i}, {step}")
+        # LLVM's strength reduction makes pointers ahead of the loop that a short row never earns
+        at = inside.op(f'call i64 asm "", "=r,0"(i64 {i})') if plain else i
+        body(inside, at)
+        following = inside.op(f"add i64 {at}, {step}")
         inside.branch(inside.op(f"icmp slt i64 {following}, {stop}"), head, done)
         self.lines.append(f"{head}:")
         self.lines.append(
@@ -199,10 +203,13 @@ class Code:
         self.branch(body(self), head, done)
         self.begin(done)
 
-    def when(self, condition: str, body) -> None:
-        """`body(code)` where the condition holds."""
+    def when(self, condition: str, body, rare: bool = False) -> None:
+        """`body(code)` where the condition holds. rare: what lies around it gets the registers."""
         then, done = self.module.name("then"), self.module.name("done")
         self.branch(condition, then, done)
+        if rare:
+            self.module.metadata["!1"] = '!{!"branch_weights", i32 1, i32 4096}'
+            self.lines[-1] += ", !prof !1"
         self.begin(then)
         body(self)
         self.do(f"br label %{done}")
