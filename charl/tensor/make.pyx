@@ -64,7 +64,7 @@ def plain_choice(condition, x1, x2):
     b = _side(x2, x1, test)
     if test.dtype != infer.B1 or a is None or b is None or a.dtype != b.dtype:
         return None
-    return wrapped(graph.new(WHERE, a.dtype, test.shape, (test, a, b)))
+    return wrapped(graph.new3(WHERE, a.dtype, test.shape, test, a, b))
 
 
 def plain_cast(x, dtype):
@@ -89,7 +89,7 @@ def plain_bounds(x, least, most):
     for op, bound in ((MAXIMUM, least), (MINIMUM, most)):
         if type(bound) is float or type(bound) is int:
             limit = graph.new_const(node.dtype, infer.scalar_bits(bound, node.dtype))
-            node = graph.new(op, node.dtype, node.shape, (node, limit))
+            node = graph.new2(op, node.dtype, node.shape, node, limit)
         elif bound is not None:
             return None
     return wrapped(node)
@@ -117,7 +117,7 @@ def plain_filled(shape, bint one, dtype):
             if size and count > MOST // size:
                 return None
             count *= size
-    return wrapped(graph.new(graph.EXPAND, code, sizes, (graph.new_const(code, infer.scalar_bits(one, code)),)))
+    return wrapped(graph.new1(graph.EXPAND, code, sizes, graph.new_const(code, infer.scalar_bits(one, code))))
 
 
 def plain_nodes(tuple given):

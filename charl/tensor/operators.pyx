@@ -30,19 +30,19 @@ cdef Node binary_node(int op, object left, object right):
         if type(right) is Tensor:
             b = current(<Tensor>right)
             if b.dtype == dtype and infer.OPERAND[op][dtype] == dtype:
-                return graph.new(op, infer.RESULT[op][dtype], infer.broadcast2(a.shape, b.shape), (a, b))
+                return graph.new2(op, infer.RESULT[op][dtype], infer.broadcast2(a.shape, b.shape), a, b)
             dtype = infer.PROMOTE[dtype][b.dtype]
             if (dtype == a.dtype or dtype == b.dtype) and infer.OPERAND[op][dtype] == dtype and not a.device | b.device:
                 a, b = operands.cast(a, dtype), operands.cast(b, dtype)
-                return graph.new(op, infer.RESULT[op][dtype], infer.broadcast2(a.shape, b.shape), (a, b))
+                return graph.new2(op, infer.RESULT[op][dtype], infer.broadcast2(a.shape, b.shape), a, b)
         elif infer.OPERAND[op][dtype] == dtype and op != POW:
             if infer.KIND[dtype] == infer.KIND_F:
                 if type(right) is float or type(right) is int:
                     b = graph.new_const(dtype, infer.scalar_bits(right, dtype))
-                    return graph.new(op, infer.RESULT[op][dtype], a.shape, (a, b))
+                    return graph.new2(op, infer.RESULT[op][dtype], a.shape, a, b)
             elif type(right) is int and dtype != infer.B1 and infer.RESULT[op][dtype] == dtype:
                 b = graph.new_const(dtype, infer.scalar_bits(right, dtype))
-                return graph.new(op, dtype, a.shape, (a, b))
+                return graph.new2(op, dtype, a.shape, a, b)
     if op == POW:
         return operands.power(bare(left), bare(right))
     return operands.general(op, (bare(left), bare(right)))
@@ -75,15 +75,15 @@ cdef Node product_node(Node a, Node b):
                 shape = infer.broadcast2(shape, second[: n - 2])
             except ValueError:
                 return None
-        return graph.new(MATMUL, a.dtype, shape + (first[m - 2], second[n - 1]), (a, b))
+        return graph.new2(MATMUL, a.dtype, shape + (first[m - 2], second[n - 1]), a, b)
     shape = (1 if m == 1 else first[0], 1 if n == 1 else second[1])
     if m == 1:
-        a = graph.new(RESHAPE, a.dtype, (1, first[0]), (a,))
+        a = graph.new1(RESHAPE, a.dtype, (1, first[0]), a)
     if n == 1:
-        b = graph.new(RESHAPE, b.dtype, (second[0], 1), (b,))
-    cdef Node node = graph.new(MATMUL, a.dtype, shape, (a, b))
+        b = graph.new1(RESHAPE, b.dtype, (second[0], 1), b)
+    cdef Node node = graph.new2(MATMUL, a.dtype, shape, a, b)
     if m == 1 or n == 1:
-        node = graph.new(RESHAPE, a.dtype, first[: m - 1] + (second[1:] if n == 2 else ()), (node,))
+        node = graph.new1(RESHAPE, a.dtype, first[: m - 1] + (second[1:] if n == 2 else ()), node)
     return node
 
 
@@ -111,7 +111,7 @@ cdef Node unary_node(int op, Tensor tensor):
         if node.device:
             dtype = operands.narrowed(infer.operand_dtype(op, dtype), node)
         node = operands.cast(node, infer.operand_dtype(op, dtype))
-    return graph.new(op, infer.RESULT[op][dtype], node.shape, (node,))
+    return graph.new1(op, infer.RESULT[op][dtype], node.shape, node)
 
 
 cdef object unary(int op, Tensor tensor):

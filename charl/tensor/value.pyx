@@ -111,5 +111,5 @@ cdef Tensor copied(Tensor tensor):
     """A root of the same value, which nobody outside can change."""
     cdef Node node = current(tensor)
     if node.depth >= graph.BORROWED:  # borrowed memory may change under us
-        node = graph.new(POSITIVE, node.dtype, node.shape, (node,)) if node.dtype else node
+        node = graph.new1(POSITIVE, node.dtype, node.shape, node) if node.dtype else node
     return wrapped(node)
