@@ -12,14 +12,12 @@ from libc.stdlib cimport free, malloc, realloc
 
 from charl.core cimport infer
 from charl.core.ints cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, charl_int
+from charl.core.objects cimport Py_REFCNT
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.runtime.buffer cimport Buffer
 
 from charl import runtime
-
-cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(PyObject *)  # cpython.ref's would take a reference first
 
 cdef uint64_t _epoch = 0  # number of the latest walk: what its Nodes are marked with
 cdef bint[infer.MAX_OPS] _sized  # ops whose shape neither sources nor attrs imply

@@ -48,11 +48,8 @@ cdef Node new_const(int dtype, int64_t bits)
 cdef Node new_leaf(int dtype, tuple shape, object value)
 cpdef Node make(int op, int dtype, tuple shape, tuple src, object attrs=*, tuple sizes=*, int64_t bits=*, object site=*)
 
-cdef void acquire(Node node) noexcept
-cdef void release(PyObject *held) noexcept
-cdef void settle(Node node, object value) noexcept
+cdef void count_orphan(Node node, int sign) noexcept
 cdef void forget_sources(Node node) noexcept
-cdef list pending()
-cdef void relieve(int64_t nodes, int64_t nbytes) noexcept
 
+cdef int64_t ORPHAN_BYTES, BYTES_MARK  # of values that pending work alone keeps alive; beyond the mark is pressure
 cdef bint PRESSURE  # too many pending Nodes are held, or pending work keeps too many bytes: a flush is due

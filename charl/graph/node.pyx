@@ -2,8 +2,7 @@
 """Node: a typed, shaped vertex of the lazy graph: what to compute.
 
 A Node never changes what it means. The engine gives it a `value` once, and it then forgets its sources. Nodes hold no
-cycles and take no part in garbage collection; a chain of any length is freed by a loop, not by recursion. Nodes that
-a Tensor holds and that have no value yet form a ring in order of age: what a flush realizes.
+cycles and take no part in garbage collection; a chain of any length is freed by a loop, not by recursion.
 
 op          src         attrs, sizes: meaning
 leaf        ()          value is a C-contiguous Buffer
@@ -30,26 +29,16 @@ compound    operands    attrs: a Template, whose Nodes it stands for; no op of t
 
 cimport cython
 from cpython.object cimport PyObject, PyTypeObject, destructor
-from cpython.pystate cimport PyThreadState_Get
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 
 from charl.core cimport infer
 from charl.core.ints cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, charl_int
+from charl.core.objects cimport Py_REFCNT, Py_SET_REFCNT, again
 
 from charl.core import infer as infer_tables
 from charl.ops import table
-
-cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(PyObject *)  # cpython.ref's would take a reference first
-    void Py_SET_REFCNT(PyObject *, Py_ssize_t)
-
-cdef extern from *:
-    """
-    #define charl_again(dead) (_Py_NewReference(dead), (dead))
-    """
-    object charl_again(PyObject *dead)  # an object again, with one reference
 
 cdef enum:
     KEPT = 256
@@ -153,7 +142,7 @@ cdef inline void _clear(Node node) noexcept:
         free(node.sources)
     node.count = 0
     if node.flags & ORPHAN:
-        _count_orphan(node, -1)
+        count_orphan(node, -1)
     if node.value is not None:
         node.value = None
     if node.extra is not None:
@@ -173,7 +162,7 @@ cdef inline Node _blank():
     if _kept_count == 0:
         return Node.__new__(Node)
     _kept_count -= 1
-    return <Node>charl_again(_kept[_kept_count])
+    return <Node>again(_kept[_kept_count])
 
 
 def table_name(int op):
@@ -391,74 +380,23 @@ cpdef Node make(
     return node
 
 
-# The ring of pending Nodes that Tensors hold; its sentinel is a Node that nothing else refers to.
-cdef Node _ring = Node.__new__(Node)
-_ring.older = _ring.newer = <PyObject *>_ring
-cdef int64_t _held = 0
-cdef int64_t _orphan_bytes = 0
-cdef int64_t _held_mark = 4096, _bytes_mark = 1 << 30
-PRESSURE = False
+ORPHAN_BYTES, BYTES_MARK, PRESSURE = 0, 1 << 30, False
 
 
-cdef void acquire(Node node) noexcept:
-    """A Tensor takes hold of node."""
-    global _held, PRESSURE
-    cdef Node oldest
-    node.handles += 1
-    if node.handles == 1:
-        if node.value is None:
-            node.thread = <void *>PyThreadState_Get()
-            oldest = <Node>_ring.older
-            node.older = <PyObject *>oldest
-            node.newer = <PyObject *>_ring
-            oldest.newer = _ring.older = <PyObject *>node
-            _held += 1
-            if _held > _held_mark:
-                PRESSURE = True
-        elif node.flags & ORPHAN:
-            _count_orphan(node, -1)
-
-
-cdef void release(PyObject *held) noexcept:
-    """A Tensor lets go of a Node, to which it still has its one reference."""
-    (<Node>held).handles -= 1
-    if (<Node>held).handles == 0:
-        if (<Node>held).newer != NULL:
-            _unlink(<Node>held)
-        elif Py_REFCNT(held) > 1 and (<Node>held).value is not None:
-            _count_orphan(<Node>held, 1)
-
-
-cdef void _unlink(Node node) noexcept:
-    global _held
-    (<Node>node.older).newer = node.newer
-    (<Node>node.newer).older = node.older
-    node.older = node.newer = NULL
-    _held -= 1
-
-
-cdef void _count_orphan(Node node, int sign) noexcept:
+cdef void count_orphan(Node node, int sign) noexcept:
     """A value that no Tensor holds is kept alive by pending work alone: its bytes are counted."""
-    global _orphan_bytes, PRESSURE
+    global ORPHAN_BYTES, PRESSURE
     cdef int64_t nbytes = infer.ITEMSIZE[node.dtype]
     cdef Py_ssize_t k
     for k in range(PyTuple_GET_SIZE(<PyObject *>node.shape)):
         nbytes *= charl_int(PyTuple_GET_ITEM(<PyObject *>node.shape, k))
-    _orphan_bytes += sign * nbytes
+    ORPHAN_BYTES += sign * nbytes
     if sign > 0:
         node.flags |= ORPHAN
     else:
         node.flags &= ~ORPHAN
-    if _orphan_bytes > _bytes_mark:
+    if ORPHAN_BYTES > BYTES_MARK:
         PRESSURE = True
-
-
-cdef void settle(Node node, object value) noexcept:
-    """Gives node its value; it keeps its sources until `forget_sources`."""
-    node.value = value
-    node.depth = 0
-    if node.newer != NULL:
-        _unlink(node)
 
 
 cdef void forget_sources(Node node) noexcept:
@@ -468,22 +406,3 @@ cdef void forget_sources(Node node) noexcept:
     node.attr_id = 0
     node.extra = None
     _drop_sources(node)
-
-
-cdef list pending():
-    """Pending Nodes that Tensors of this thread hold, oldest first."""
-    cdef list found = []
-    cdef void *thread = <void *>PyThreadState_Get()
-    cdef PyObject *at = _ring.newer
-    while at != <PyObject *>_ring:
-        if (<Node>at).thread == thread:
-            found.append(<Node>at)
-        at = (<Node>at).newer
-    return found
-
-
-cdef void relieve(int64_t nodes, int64_t nbytes) noexcept:
-    """Pressure rises again once so many held Nodes, or so many bytes, have been added to what there is now."""
-    global PRESSURE, _held_mark, _bytes_mark
-    PRESSURE = False
-    _held_mark, _bytes_mark = _held + nodes, _orphan_bytes + nbytes

@@ -20,6 +20,12 @@ from charl.tensor.operands import NAMES
 cdef list _DTYPES = list(dtypes.ALL)
 
 
+cdef inline Node _pair(int op, int dtype, Node a, Node b):
+    if a.shape is b.shape:
+        return graph.new2(op, dtype, a.shape, a, b)
+    return graph.new2(op, dtype, infer.broadcast2(a.shape, b.shape), a, b)
+
+
 cdef Node binary_node(int op, object left, object right):
     """The Node of a binary op. The hot path: two Tensors of one dtype, or a Tensor and a Python scalar."""
     cdef Node a, b
@@ -30,11 +36,11 @@ cdef Node binary_node(int op, object left, object right):
         if type(right) is Tensor:
             b = current(<Tensor>right)
             if b.dtype == dtype and infer.OPERAND[op][dtype] == dtype:
-                return graph.new2(op, infer.RESULT[op][dtype], infer.broadcast2(a.shape, b.shape), a, b)
+                return _pair(op, infer.RESULT[op][dtype], a, b)
             dtype = infer.PROMOTE[dtype][b.dtype]
             if (dtype == a.dtype or dtype == b.dtype) and infer.OPERAND[op][dtype] == dtype and not a.device | b.device:
                 a, b = operands.cast(a, dtype), operands.cast(b, dtype)
-                return graph.new2(op, infer.RESULT[op][dtype], infer.broadcast2(a.shape, b.shape), a, b)
+                return _pair(op, infer.RESULT[op][dtype], a, b)
         elif infer.OPERAND[op][dtype] == dtype and op != POW:
             if infer.KIND[dtype] == infer.KIND_F:
                 if type(right) is float or type(right) is int:

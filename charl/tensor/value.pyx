@@ -10,6 +10,7 @@ from cpython.object cimport PyObject
 from charl.core cimport infer
 from charl.engine cimport leaves
 from charl.engine cimport realize as engine
+from charl.graph cimport held
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.tensor cimport export, views
@@ -24,7 +25,7 @@ cdef Tensor wrapped(Node node):
     """A new root on node; computes it, or flushes, where pending work must be bounded."""
     cdef Tensor tensor = blank()
     tensor.node = node
-    graph.acquire(node)
+    held.acquire(node)
     if node.depth > engine.PENDING_LIMIT or graph.PRESSURE:
         engine.bound_pending(node, engine.PENDING_LIMIT)
     return tensor
@@ -61,10 +62,10 @@ cdef int replace(Tensor root, Node node) except -1:
     cdef Node old = root.node
     if node.device != old.device:
         node = _beside(node, old)
-    graph.acquire(node)
+    held.acquire(node)
     root.node = node
     root.version += 1
-    graph.release(<PyObject *>old)
+    held.release(<PyObject *>old)
     old = None
     if node.depth > engine.PENDING_LIMIT or graph.PRESSURE:
         engine.bound_pending(node, engine.PENDING_LIMIT)
