@@ -15,7 +15,6 @@ from libc.stdlib cimport free, malloc
 from charl.engine cimport lock
 from charl.engine.walk cimport state_t
 from charl.graph cimport held
-from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.runtime cimport launch
 from charl.runtime.abi cimport CHARL_EINDEX, CHARL_ENOMEM, charl_error_t

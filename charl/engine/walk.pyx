@@ -149,37 +149,55 @@ cdef int _emit_source(state_t *s, PyObject *node) except -1:
 
 cdef inline int _emit(state_t *s, PyObject *node) except -1:
     """Appends node to the walk: a header word, then sources, attrs, and the sizes that the rest does not imply."""
+    cdef Py_ssize_t k, nsrc = (<Node>node).count, ndim = PyTuple_GET_SIZE(<PyObject *>(<Node>node).shape)
+    cdef int64_t head = <int64_t>(<Node>node).dtype << 16 | ndim << 32 | nsrc << 40
+    cdef int64_t *at
+    cdef PyObject **sources = (<Node>node).sources
+    cdef int op = (<Node>node).op
+    if (<Node>node).wanted == _epoch:
+        head |= <int64_t>OUT << 24
+    elif (<Node>node).handles:
+        head |= <int64_t>HANDLE << 24
+    head |= op | <int64_t>((<Node>node).flags & graph.SEEN) << 24
+    _begin(s, node, 2 + nsrc)
+    at = s.key + s.words
+    at[0] = head
+    if nsrc == 2:  # most have two
+        at[1] = (<Node>sources[0]).index
+        at[2] = (<Node>sources[1]).index
+        (<Node>sources[0]).edges += 1
+        (<Node>sources[1]).edges += 1
+    else:
+        for k in range(nsrc):
+            at[k + 1] = (<Node>sources[k]).index
+            (<Node>sources[k]).edges += 1
+    s.words += nsrc + 1
+    if (<Node>node).attr_id or (<Node>node).extra is not None or _sized[op]:
+        _emit_rest(s, node)
+    return 0
+
+
+cdef int _emit_rest(state_t *s, PyObject *node) except -1:
+    """Appends what more than sources says of a Node: attrs and sizes."""
     cdef PyObject *shape = <PyObject *>(<Node>node).shape
     cdef PyObject *sizes = NULL
-    cdef PyObject *source
-    cdef Py_ssize_t k, nsrc = (<Node>node).count, ndim = PyTuple_GET_SIZE(shape), nsizes = 0
+    cdef Py_ssize_t nsizes = 0
     cdef int64_t *at
-    cdef int64_t flags = (<Node>node).flags & graph.SEEN
-    cdef int op = (<Node>node).op
     if (<Node>node).extra is not None:
         sizes = PyTuple_GET_ITEM(<PyObject *>(<Node>node).extra, 1)
         nsizes = PyTuple_GET_SIZE(sizes)
-    _begin(s, node, 2 + nsrc + ndim + nsizes)
-    if (<Node>node).wanted == _epoch:
-        flags |= OUT
-    elif (<Node>node).handles:
-        flags |= HANDLE
+    if s.words + 1 + PyTuple_GET_SIZE(shape) + nsizes > s.words_capacity:
+        _grow_words(s, 1 + PyTuple_GET_SIZE(shape) + nsizes)
+    s.key[s.headers[s.count - 1]] |= nsizes << 48
     at = s.key + s.words
-    at[0] = <int64_t>(<Node>node).dtype << 16 | ndim << 32 | op | flags << 24 | nsrc << 40 | nsizes << 48
-    at += 1
-    for k in range(nsrc):
-        source = (<Node>node).sources[k]
-        (<Node>source).edges += 1
-        at[0] = (<Node>source).index
-        at += 1
     if (<Node>node).attr_id:
         at[0] = (<Node>node).attr_id
         at += 1
-    if _sized[op]:
+    if _sized[(<Node>node).op]:
         at = _put_numbers(at, shape)
     if nsizes:
         at = _put_numbers(at, sizes)
-        if op == graph.UPDATE:
+        if (<Node>node).op == graph.UPDATE:
             s.updates = True
     s.words = at - s.key
     return 0

@@ -14,7 +14,7 @@ cdef enum:  # depth of a leaf in borrowed memory: beyond every limit, so that wh
 
 cdef class Node:
     cdef readonly tuple shape
-    cdef PyObject **sources # references, `count` of them: in `few`, or in a block of their own
+    cdef PyObject **sources  # references, `count` of them: in `few`, or in a block of their own
     cdef PyObject *few[FEW]
     cdef tuple extra        # (attrs, sizes, site), or None: element-wise Nodes, the most made, have none of them
     cdef object value

@@ -101,8 +101,8 @@ cdef class Node:
         return f"<Node {table_name(self.op)} dtype={self.dtype} shape={self.shape}>"
 
 
-# Dead Nodes for the next ones, as Node.__new__ makes them but for `shape`. Cython's freelists clear every field twice and
-# save and restore the error in flight around a __dealloc__: 130 instructions more a Node.
+# Dead Nodes for the next ones, as Node.__new__ makes them but for `shape`. Cython's freelists clear every field twice
+# and save and restore the error in flight around a __dealloc__: 130 instructions more a Node.
 cdef PyObject *_kept[KEPT]
 cdef int _kept_count = 0
 cdef destructor _free = (<PyTypeObject *>Node).tp_dealloc

@@ -14,7 +14,6 @@ from charl.core cimport infer
 from charl.core.objects cimport Py_SET_REFCNT
 from charl.engine cimport leaves
 from charl.graph cimport held
-from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.tensor cimport export, interop, operands, parts
 from charl.tensor.operands cimport (

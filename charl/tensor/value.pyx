@@ -14,21 +14,11 @@ from charl.graph cimport held
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.tensor cimport export, views
-from charl.tensor.handle cimport Tensor, blank
+from charl.tensor.handle cimport Tensor
 from charl.tensor.operands cimport POSITIVE
 from charl.tensor.views cimport View
 
 from charl.tensor.operands import elsewhere
-
-
-cdef Tensor wrapped(Node node):
-    """A new root on node; computes it, or flushes, where pending work must be bounded."""
-    cdef Tensor tensor = blank()
-    tensor.node = node
-    held.acquire(node)
-    if node.depth > engine.PENDING_LIMIT or graph.PRESSURE:
-        engine.bound_pending(node, engine.PENDING_LIMIT)
-    return tensor
 
 
 cdef Node shown(Tensor tensor):
