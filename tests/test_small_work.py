@@ -9,6 +9,7 @@ import pytest
 
 import charl as ch
 from charl.runtime import pool
+from charl.tensor import node_of, recorded
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +55,36 @@ def test_a_dead_tensor_is_gone_for_weak_references():
     assert dead() is None and seen == [True]
     other = ch.ones(3) + 2
     assert dead() is None and weakref.ref(other)() is other
+
+
+def test_long_chains_and_shared_sources_die_by_a_loop():
+    x = ch.asarray(np.arange(3.0))
+    with ch.config(pending_nodes=100_000):
+        chain = x
+        for _ in range(50_000):
+            chain = (chain + 1) - x  # each step reads the one before, and x
+        kept = (x * 2).shape
+        middle = x + 1
+        fork = ch.where(middle > 0, middle, middle * middle)
+        del chain, middle
+        np.testing.assert_array_equal(fork.numpy(), [1, 2, 3])
+    assert kept == (3,)
+
+
+def test_nodes_of_many_sources():
+    """More than a Node has room for."""
+
+    @recorded
+    def total(a, b, c, d, e):
+        return a * b + c * d + e
+
+    given = [np.arange(4.0) + k for k in range(5)]
+    for round in range(200):
+        found = total(*map(ch.asarray, given))
+        assert len(node_of(found).src) == 5
+        if round % 2:
+            want = given[0] * given[1] + given[2] * given[3] + given[4]
+            np.testing.assert_array_equal(found.numpy(), want)
 
 
 def test_an_error_in_flight_survives_dying_tensors():

@@ -9,9 +9,10 @@ additions. TypeError is raised at the call for a dtype that the row does not tak
 
 from __future__ import annotations
 
-from charl.tensor import binary, unary
+from charl.tensor import binary, quick, unary
 
 
+@quick
 def acos(x, /):
     """The angle in [0, pi] whose cosine is x; NaN outside [-1, 1].
 
@@ -21,6 +22,7 @@ def acos(x, /):
     return unary("acos", x)
 
 
+@quick
 def acosh(x, /):
     """The inverse hyperbolic cosine, >= 0; NaN below 1.
 
@@ -30,6 +32,7 @@ def acosh(x, /):
     return unary("acosh", x)
 
 
+@quick
 def asin(x, /):
     """The angle in [-pi/2, pi/2] whose sine is x; NaN outside [-1, 1].
 
@@ -39,6 +42,7 @@ def asin(x, /):
     return unary("asin", x)
 
 
+@quick
 def asinh(x, /):
     """The inverse hyperbolic sine.
 
@@ -48,6 +52,7 @@ def asinh(x, /):
     return unary("asinh", x)
 
 
+@quick
 def atan(x, /):
     """The angle in [-pi/2, pi/2] whose tangent is x.
 
@@ -57,6 +62,7 @@ def atan(x, /):
     return unary("atan", x)
 
 
+@quick
 def atanh(x, /):
     """The inverse hyperbolic tangent; +-inf at +-1, NaN beyond.
 
@@ -66,6 +72,7 @@ def atanh(x, /):
     return unary("atanh", x)
 
 
+@quick
 def cbrt(x, /):
     """The cube root, of negative numbers too.
 
@@ -75,6 +82,7 @@ def cbrt(x, /):
     return unary("cbrt", x)
 
 
+@quick
 def cos(x, /):
     """The cosine of an angle in radians; NaN at +-inf.
 
@@ -84,6 +92,7 @@ def cos(x, /):
     return unary("cos", x)
 
 
+@quick
 def cosh(x, /):
     """The hyperbolic cosine.
 
@@ -93,6 +102,7 @@ def cosh(x, /):
     return unary("cosh", x)
 
 
+@quick
 def erf(x, /):
     """The error function, 2/sqrt(pi) times the integral of exp(-t*t) from 0 to x.
 
@@ -102,6 +112,7 @@ def erf(x, /):
     return unary("erf", x)
 
 
+@quick
 def exp(x, /):
     """e to the power x.
 
@@ -111,6 +122,7 @@ def exp(x, /):
     return unary("exp", x)
 
 
+@quick
 def exp2(x, /):
     """2 to the power x.
 
@@ -120,6 +132,7 @@ def exp2(x, /):
     return unary("exp2", x)
 
 
+@quick
 def expm1(x, /):
     """exp(x) - 1, accurate near 0.
 
@@ -129,6 +142,7 @@ def expm1(x, /):
     return unary("expm1", x)
 
 
+@quick
 def log(x, /):
     """The natural logarithm; -inf at 0, NaN below.
 
@@ -138,6 +152,7 @@ def log(x, /):
     return unary("log", x)
 
 
+@quick
 def log10(x, /):
     """The logarithm to base 10.
 
@@ -147,6 +162,7 @@ def log10(x, /):
     return unary("log10", x)
 
 
+@quick
 def log1p(x, /):
     """log(1 + x), accurate near 0.
 
@@ -156,6 +172,7 @@ def log1p(x, /):
     return unary("log1p", x)
 
 
+@quick
 def log2(x, /):
     """The logarithm to base 2.
 
@@ -165,6 +182,7 @@ def log2(x, /):
     return unary("log2", x)
 
 
+@quick
 def sigmoid(x, /):
     """1 / (1 + exp(-x)), without overflow at either end.
 
@@ -174,6 +192,7 @@ def sigmoid(x, /):
     return unary("sigmoid", x)
 
 
+@quick
 def sin(x, /):
     """The sine of an angle in radians; NaN at +-inf.
 
@@ -183,6 +202,7 @@ def sin(x, /):
     return unary("sin", x)
 
 
+@quick
 def sinh(x, /):
     """The hyperbolic sine.
 
@@ -192,6 +212,7 @@ def sinh(x, /):
     return unary("sinh", x)
 
 
+@quick
 def sqrt(x, /):
     """The square root, correctly rounded; NaN below 0.
 
@@ -201,6 +222,7 @@ def sqrt(x, /):
     return unary("sqrt", x)
 
 
+@quick
 def tan(x, /):
     """The tangent of an angle in radians; NaN at +-inf.
 
@@ -210,6 +232,7 @@ def tan(x, /):
     return unary("tan", x)
 
 
+@quick
 def tanh(x, /):
     """The hyperbolic tangent.
 
@@ -219,6 +242,7 @@ def tanh(x, /):
     return unary("tanh", x)
 
 
+@quick
 def atan2(x1, x2, /):
     """The angle in [-pi, pi] of the point (x2, x1), by the signs of both. x1 and x2 broadcast; one
     may be a Python scalar.
@@ -229,6 +253,7 @@ def atan2(x1, x2, /):
     return binary("atan2", x1, x2)
 
 
+@quick
 def hypot(x1, x2, /):
     """sqrt(x1*x1 + x2*x2) without undue overflow or underflow. x1 and x2 broadcast; one may be a
     Python scalar.
@@ -239,6 +264,7 @@ def hypot(x1, x2, /):
     return binary("hypot", x1, x2)
 
 
+@quick
 def logaddexp(x1, x2, /):
     """log(exp(x1) + exp(x2)) without undue overflow. x1 and x2 broadcast; one may be a Python
     scalar.

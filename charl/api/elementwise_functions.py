@@ -10,9 +10,10 @@ Exponentials, logarithms and angles: elementwise_calculus.py.
 from __future__ import annotations
 
 from charl.api import build as b
-from charl.tensor import binary, plain_bounds, unary, wrap
+from charl.tensor import binary, plain_bounds, quick, unary, wrap
 
 
+@quick
 def abs(x, /):
     """The absolute value; the least signed integer stays as it is.
 
@@ -22,6 +23,7 @@ def abs(x, /):
     return unary("abs", x)
 
 
+@quick
 def bitwise_invert(x, /):
     """Every bit flipped; logical not of bools.
 
@@ -31,6 +33,7 @@ def bitwise_invert(x, /):
     return unary("bitwise_invert", x)
 
 
+@quick
 def ceil(x, /):
     """The least integer not below x, in x's dtype.
 
@@ -40,6 +43,7 @@ def ceil(x, /):
     return unary("ceil", x)
 
 
+@quick
 def floor(x, /):
     """The greatest integer not above x, in x's dtype.
 
@@ -49,6 +53,7 @@ def floor(x, /):
     return unary("floor", x)
 
 
+@quick
 def isfinite(x, /):
     """Whether x is neither infinite nor NaN.
 
@@ -58,6 +63,7 @@ def isfinite(x, /):
     return unary("isfinite", x)
 
 
+@quick
 def isinf(x, /):
     """Whether x is +inf or -inf.
 
@@ -67,6 +73,7 @@ def isinf(x, /):
     return unary("isinf", x)
 
 
+@quick
 def isnan(x, /):
     """Whether x is NaN.
 
@@ -76,6 +83,7 @@ def isnan(x, /):
     return unary("isnan", x)
 
 
+@quick
 def logical_not(x, /):
     """True where x is 0 or False.
 
@@ -85,6 +93,7 @@ def logical_not(x, /):
     return unary("logical_not", x)
 
 
+@quick
 def negative(x, /):
     """-x; integers wrap.
 
@@ -94,6 +103,7 @@ def negative(x, /):
     return unary("negative", x)
 
 
+@quick
 def positive(x, /):
     """x, as a new array.
 
@@ -103,6 +113,7 @@ def positive(x, /):
     return unary("positive", x)
 
 
+@quick
 def reciprocal(x, /):
     """1 / x; of integers, the integer part (0 of 0).
 
@@ -112,6 +123,7 @@ def reciprocal(x, /):
     return unary("reciprocal", x)
 
 
+@quick
 def round(x, /):
     """The nearest integer, halves to even, in x's dtype.
 
@@ -121,6 +133,7 @@ def round(x, /):
     return unary("round", x)
 
 
+@quick
 def sign(x, /):
     """-1, 0 or 1 by the sign of x; NaN of NaN.
 
@@ -130,6 +143,7 @@ def sign(x, /):
     return unary("sign", x)
 
 
+@quick
 def signbit(x, /):
     """Whether the sign bit is set, that of -0.0 and NaN too.
 
@@ -139,6 +153,7 @@ def signbit(x, /):
     return unary("signbit", x)
 
 
+@quick
 def square(x, /):
     """x * x.
 
@@ -148,6 +163,7 @@ def square(x, /):
     return unary("square", x)
 
 
+@quick
 def trunc(x, /):
     """The integer part, towards 0, in x's dtype.
 
@@ -157,6 +173,7 @@ def trunc(x, /):
     return unary("trunc", x)
 
 
+@quick
 def add(x1, x2, /):
     """x1 + x2; integers wrap, bools give logical or.
 
@@ -166,6 +183,7 @@ def add(x1, x2, /):
     return binary("add", x1, x2)
 
 
+@quick
 def bitwise_and(x1, x2, /):
     """The bits set in both.
 
@@ -175,6 +193,7 @@ def bitwise_and(x1, x2, /):
     return binary("bitwise_and", x1, x2)
 
 
+@quick
 def bitwise_left_shift(x1, x2, /):
     """x1 * 2**x2; a shift outside 0..width-1 gives 0.
 
@@ -184,6 +203,7 @@ def bitwise_left_shift(x1, x2, /):
     return binary("bitwise_left_shift", x1, x2)
 
 
+@quick
 def bitwise_or(x1, x2, /):
     """The bits set in either.
 
@@ -193,6 +213,7 @@ def bitwise_or(x1, x2, /):
     return binary("bitwise_or", x1, x2)
 
 
+@quick
 def bitwise_right_shift(x1, x2, /):
     """x1 // 2**x2; a shift outside 0..width-1 gives 0 or, below 0, -1.
 
@@ -202,6 +223,7 @@ def bitwise_right_shift(x1, x2, /):
     return binary("bitwise_right_shift", x1, x2)
 
 
+@quick
 def bitwise_xor(x1, x2, /):
     """The bits set in exactly one.
 
@@ -211,6 +233,7 @@ def bitwise_xor(x1, x2, /):
     return binary("bitwise_xor", x1, x2)
 
 
+@quick
 def copysign(x1, x2, /):
     """x1 with the sign of x2.
 
@@ -220,6 +243,7 @@ def copysign(x1, x2, /):
     return binary("copysign", x1, x2)
 
 
+@quick
 def divide(x1, x2, /):
     """x1 / x2; integers become float64.
 
@@ -229,6 +253,7 @@ def divide(x1, x2, /):
     return binary("divide", x1, x2)
 
 
+@quick
 def equal(x1, x2, /):
     """x1 == x2. Bool.
 
@@ -238,6 +263,7 @@ def equal(x1, x2, /):
     return binary("equal", x1, x2)
 
 
+@quick
 def floor_divide(x1, x2, /):
     """The greatest integer not above x1 / x2; x // 0 of integers is 0.
 
@@ -247,6 +273,7 @@ def floor_divide(x1, x2, /):
     return binary("floor_divide", x1, x2)
 
 
+@quick
 def greater(x1, x2, /):
     """x1 > x2. Bool.
 
@@ -256,6 +283,7 @@ def greater(x1, x2, /):
     return binary("greater", x1, x2)
 
 
+@quick
 def greater_equal(x1, x2, /):
     """x1 >= x2. Bool.
 
@@ -265,6 +293,7 @@ def greater_equal(x1, x2, /):
     return binary("greater_equal", x1, x2)
 
 
+@quick
 def less(x1, x2, /):
     """x1 < x2. Bool.
 
@@ -274,6 +303,7 @@ def less(x1, x2, /):
     return binary("less", x1, x2)
 
 
+@quick
 def less_equal(x1, x2, /):
     """x1 <= x2. Bool.
 
@@ -283,6 +313,7 @@ def less_equal(x1, x2, /):
     return binary("less_equal", x1, x2)
 
 
+@quick
 def logical_and(x1, x2, /):
     """True where both are nonzero. Bool.
 
@@ -292,6 +323,7 @@ def logical_and(x1, x2, /):
     return binary("logical_and", x1, x2)
 
 
+@quick
 def logical_or(x1, x2, /):
     """True where either is nonzero. Bool.
 
@@ -301,6 +333,7 @@ def logical_or(x1, x2, /):
     return binary("logical_or", x1, x2)
 
 
+@quick
 def logical_xor(x1, x2, /):
     """True where exactly one is nonzero. Bool.
 
@@ -310,6 +343,7 @@ def logical_xor(x1, x2, /):
     return binary("logical_xor", x1, x2)
 
 
+@quick
 def maximum(x1, x2, /):
     """The greater of both; NaN where either is.
 
@@ -319,6 +353,7 @@ def maximum(x1, x2, /):
     return binary("maximum", x1, x2)
 
 
+@quick
 def minimum(x1, x2, /):
     """The lesser of both; NaN where either is.
 
@@ -328,6 +363,7 @@ def minimum(x1, x2, /):
     return binary("minimum", x1, x2)
 
 
+@quick
 def multiply(x1, x2, /):
     """x1 * x2; integers wrap, bools give logical and.
 
@@ -337,6 +373,7 @@ def multiply(x1, x2, /):
     return binary("multiply", x1, x2)
 
 
+@quick
 def nextafter(x1, x2, /):
     """The next number after x1 in the direction of x2.
 
@@ -346,6 +383,7 @@ def nextafter(x1, x2, /):
     return binary("nextafter", x1, x2)
 
 
+@quick
 def not_equal(x1, x2, /):
     """x1 != x2. Bool.
 
@@ -355,6 +393,7 @@ def not_equal(x1, x2, /):
     return binary("not_equal", x1, x2)
 
 
+@quick
 def pow(x1, x2, /):
     """x1 to the power x2. Raises ValueError for an integer array to a negative Python int.
 
@@ -364,6 +403,7 @@ def pow(x1, x2, /):
     return binary("pow", x1, x2)
 
 
+@quick
 def remainder(x1, x2, /):
     """x1 - x2 * floor(x1 / x2), with the sign of x2; x % 0 of integers is 0.
 
@@ -373,6 +413,7 @@ def remainder(x1, x2, /):
     return binary("remainder", x1, x2)
 
 
+@quick
 def subtract(x1, x2, /):
     """x1 - x2; integers wrap.
 

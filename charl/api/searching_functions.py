@@ -12,7 +12,7 @@ import numpy as np
 from charl.api import build as b
 from charl.api.statistical_functions import extreme
 from charl.core import dtypes
-from charl.tensor import plain_choice, recorded, wrap
+from charl.tensor import quick, recorded, wrap
 
 BLOCK = 1024  # elements of which one extreme is kept, or up to twice as many
 BIG, BIG_BLOCK = 1 << 21, 1 << 13  # on axes beyond BIG: one workgroup of a GPU sees all extremes
@@ -162,14 +162,12 @@ def searchsorted(x1, x2, /, *, side="left", sorter=None):
     return b.adopt(np.asarray(at, np.int64), x1, x2)
 
 
+@quick
 def where(condition, x1, x2, /):
     """x1 where condition is True (nonzero), else x2. All three broadcast; x1 and x2 are promoted.
 
     >>> ch.where(ch.asarray([True, False]), 1, ch.asarray([5, 6]))
     Tensor([1, 6])
     """
-    plain = plain_choice(condition, x1, x2)
-    if plain is not None:
-        return plain
     test = b.cast(b.node(condition, "where"), dtypes.bool_)
     return wrap(b.call("where", test, *b.common("where", x1, x2)))

@@ -14,7 +14,7 @@ from libc.stdlib cimport free, malloc
 
 from charl.engine cimport lock
 from charl.engine.walk cimport state_t
-from charl.graph cimport node as graph
+from charl.graph cimport held
 from charl.graph.node cimport Node
 from charl.runtime cimport launch
 from charl.runtime.abi cimport CHARL_EINDEX, CHARL_ENOMEM, charl_error_t
@@ -111,7 +111,7 @@ cdef int _run_brief(state_t *s, Plan plan) except -1:
     code = plan.brief_step(s.scalars, &error)
     if code:
         _fail(s, plan, 0, code, &error)
-    graph.settle(<Node>s.order[plan.slots[plan.result].node], buffer)
+    held.settle(<Node>s.order[plan.slots[plan.result].node], buffer)
     return 0
 
 
@@ -184,9 +184,9 @@ cdef inline void _commit(state_t *s, Plan plan, step_t *step) noexcept:
     for j in range(step.first_commit, step.last_commit):
         slot = &plan.slots[plan.events[j]]
         if s.held[slot.root] != NULL:
-            graph.settle(<Node>s.order[slot.node], <Buffer>s.held[slot.root])
+            held.settle(<Node>s.order[slot.node], <Buffer>s.held[slot.root])
         else:
-            graph.settle(<Node>s.order[slot.node], (<Node>s.order[plan.slots[slot.root].node]).value)
+            held.settle(<Node>s.order[slot.node], (<Node>s.order[plan.slots[slot.root].node]).value)
 
 
 cdef inline void _free(state_t *s, Plan plan, step_t *step) noexcept:
@@ -215,7 +215,7 @@ cdef int _settle_unwritten(state_t *s, Plan plan) except -1:
             buffer = <Buffer>(<Node>s.order[plan.slots[slot.root].node]).value
         else:
             buffer = buffer_new(slot.nbytes)
-        graph.settle(<Node>s.order[slot.node], buffer)
+        held.settle(<Node>s.order[slot.node], buffer)
     return 0
 
 

@@ -14,6 +14,7 @@ from libc.string cimport memcpy
 from charl.core cimport infer
 from charl.engine.walk cimport OUT, state_t
 from charl.graph cimport node as graph
+from charl.graph.held cimport settle
 from charl.graph.node cimport Node
 from charl.runtime cimport launch
 from charl.runtime.buffer cimport Buffer, buffer_new
@@ -271,7 +272,7 @@ cdef int _commit(state_t *s, Plan plan, int at, list memory) except -1:
     """A Node gets its value. Numbers of the cpu that came along stay pending: they are not at home on the device."""
     cdef Node node = <Node>s.order[plan.slots[at].node]
     if node.device:
-        graph.settle(node, memory[plan.slots[at].root])
+        settle(node, memory[plan.slots[at].root])
     return 0
 
 

@@ -15,6 +15,7 @@ from libc.string cimport memcpy
 from charl.core cimport infer
 from charl.engine cimport execute, lock, offload, planning, table, walk
 from charl.engine.walk cimport state_t
+from charl.graph cimport held
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.runtime.buffer cimport Buffer, buffer_new
@@ -162,7 +163,7 @@ cdef int _on_cpu(list pairs, int device) except -1:
     cdef Node node, like
     realize_all([like for _, like in pairs])
     for node, like in pairs:
-        graph.settle(node, offload.uploaded(like.value, device))
+        held.settle(node, offload.uploaded(like.value, device))
     return 0
 
 
@@ -170,7 +171,7 @@ cdef int _store_const(Node node) except -1:
     cdef int size = infer.ITEMSIZE[node.dtype]
     cdef Buffer buffer = buffer_new(size)
     memcpy(buffer.data, &node.bits, size)  # little-endian hosts alone are supported
-    graph.settle(node, offload.uploaded(buffer, node.device) if node.device else buffer)
+    held.settle(node, offload.uploaded(buffer, node.device) if node.device else buffer)
     graph.forget_sources(node)
     return 0
 
@@ -178,7 +179,7 @@ cdef int _store_const(Node node) except -1:
 def flush():
     """Realizes the pending Nodes that Tensors of this thread hold."""
     global _flushes
-    cdef list nodes = graph.pending()
+    cdef list nodes = held.pending()
     cdef Py_ssize_t at
     cdef Node node
     _flushes += 1
@@ -219,7 +220,7 @@ cdef int bound_pending(Node node, int limit) except -1:
     if node.device and node.depth <= ON_GPU * limit and not graph.PRESSURE:
         return 0
     flush()
-    graph.relieve(64 * PENDING_LIMIT, _pending_bytes)
+    held.relieve(64 * PENDING_LIMIT, _pending_bytes)
     return 0
 
 
@@ -267,7 +268,7 @@ def _configure(changed: dict):
     UPDATE_LIMIT = PENDING_LIMIT // 2
     _eager = config.eager
     _pending_bytes = config.pending_bytes
-    graph.relieve(64 * PENDING_LIMIT, _pending_bytes)
+    held.relieve(64 * PENDING_LIMIT, _pending_bytes)
 
 
 config.watch(_configure)

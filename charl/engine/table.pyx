@@ -19,6 +19,7 @@ ctypedef struct entry_t:
     int64_t *key
     Py_ssize_t words
     PyObject *plan
+    Py_ssize_t follower  # the entry that was found after this one last
 
 cdef entry_t *_table = NULL
 cdef Py_ssize_t _table_size = 0, _plan_limit = 4096
@@ -46,18 +47,19 @@ cdef inline uint64_t _hash(const int64_t *key, Py_ssize_t words) noexcept:
 
 
 cdef inline bint _is_of(const entry_t *entry, const int64_t *key, Py_ssize_t words) noexcept:
-    return entry.words == words and memcmp(entry.key, key, words * 8) == 0
+    return entry.plan != NULL and entry.words == words and memcmp(entry.key, key, words * 8) == 0
 
 
 cdef Plan find(const int64_t *key, Py_ssize_t words):
     """The plan of a signature, None where it has none."""
     global _tick, _latest, hits, misses
     cdef uint64_t h
-    cdef Py_ssize_t at = _latest
+    cdef Py_ssize_t at
     if _table_size == 0:
         misses += 1
         return None
-    if _table[at].plan == NULL or not _is_of(&_table[at], key, words):  # a loop asks for one plan again and again
+    at = _table[_latest].follower  # a loop asks for one plan, or a few, again and again
+    if not _is_of(&_table[at], key, words):
         h = _hash(key, words)
         at = h & (_table_size - 1)
         while _table[at].plan != NULL and not (_table[at].hash == h and _is_of(&_table[at], key, words)):
@@ -65,7 +67,8 @@ cdef Plan find(const int64_t *key, Py_ssize_t words):
         if _table[at].plan == NULL:
             misses += 1
             return None
-        _latest = at
+        _table[_latest].follower = at
+    _latest = at
     hits += 1
     _tick += 1
     (<Plan>_table[at].plan).tick = _tick
@@ -87,7 +90,7 @@ cdef int remember(const int64_t *key, Py_ssize_t words, Plan plan) except -1:
     at = h & (_table_size - 1)
     while _table[at].plan != NULL:
         at = (at + 1) & (_table_size - 1)
-    _table[at].hash, _table[at].key, _table[at].words = h, copy, words
+    _table[at].hash, _table[at].key, _table[at].words, _table[at].follower = h, copy, words, at
     _tick += 1
     plan.tick = _tick
     Py_INCREF(plan)
@@ -114,7 +117,7 @@ cdef int _rebuild() except -1:
     if grown == NULL:
         raise MemoryError("charl.engine: no memory for the plan cache")
     for k in range(size):
-        grown[k].plan = NULL
+        grown[k].plan, grown[k].follower = NULL, 0
     _table, _table_size, _latest, plans = grown, size, 0, 0
     for k in range(old_size):
         if old[k].plan == NULL:
@@ -128,6 +131,7 @@ cdef int _rebuild() except -1:
         while grown[at].plan != NULL:
             at = (at + 1) & (size - 1)
         grown[at] = old[k]
+        grown[at].follower = at
         plans += 1
     free(old)
     return 0

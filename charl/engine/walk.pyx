@@ -10,17 +10,19 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 
+from charl.core cimport infer
 from charl.core.ints cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, charl_int
+from charl.core.objects cimport Py_REFCNT
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.runtime.buffer cimport Buffer
 
 from charl import runtime
 
-cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(PyObject *)  # cpython.ref's would take a reference first
-
 cdef uint64_t _epoch = 0  # number of the latest walk: what its Nodes are marked with
+cdef bint[infer.MAX_OPS] _sized  # ops whose shape neither sources nor attrs imply
+for _op in (graph.LEAF, graph.IOTA, graph.RESHAPE, graph.EXPAND, graph.SLICE, graph.WINDOWS):
+    _sized[_op] = True
 
 
 cdef int record(state_t *s, PyObject **roots, Py_ssize_t count, bint nested) except -1:
@@ -145,40 +147,57 @@ cdef int _emit_source(state_t *s, PyObject *node) except -1:
     return 0
 
 
-cdef int _emit(state_t *s, PyObject *node) except -1:
+cdef inline int _emit(state_t *s, PyObject *node) except -1:
     """Appends node to the walk: a header word, then sources, attrs, and the sizes that the rest does not imply."""
-    cdef PyObject *src = <PyObject *>(<Node>node).src
+    cdef Py_ssize_t k, nsrc = (<Node>node).count, ndim = PyTuple_GET_SIZE(<PyObject *>(<Node>node).shape)
+    cdef int64_t head = <int64_t>(<Node>node).dtype << 16 | ndim << 32 | nsrc << 40
+    cdef int64_t *at
+    cdef PyObject **sources = (<Node>node).sources
+    cdef int op = (<Node>node).op
+    if (<Node>node).wanted == _epoch:
+        head |= <int64_t>OUT << 24
+    elif (<Node>node).handles:
+        head |= <int64_t>HANDLE << 24
+    head |= op | <int64_t>((<Node>node).flags & graph.SEEN) << 24
+    _begin(s, node, 2 + nsrc)
+    at = s.key + s.words
+    at[0] = head
+    if nsrc == 2:  # most have two
+        at[1] = (<Node>sources[0]).index
+        at[2] = (<Node>sources[1]).index
+        (<Node>sources[0]).edges += 1
+        (<Node>sources[1]).edges += 1
+    else:
+        for k in range(nsrc):
+            at[k + 1] = (<Node>sources[k]).index
+            (<Node>sources[k]).edges += 1
+    s.words += nsrc + 1
+    if (<Node>node).attr_id or (<Node>node).extra is not None or _sized[op]:
+        _emit_rest(s, node)
+    return 0
+
+
+cdef int _emit_rest(state_t *s, PyObject *node) except -1:
+    """Appends what more than sources says of a Node: attrs and sizes."""
     cdef PyObject *shape = <PyObject *>(<Node>node).shape
     cdef PyObject *sizes = NULL
-    cdef PyObject *source
-    cdef Py_ssize_t k, nsrc = PyTuple_GET_SIZE(src), ndim = PyTuple_GET_SIZE(shape), nsizes = 0
+    cdef Py_ssize_t nsizes = 0
     cdef int64_t *at
-    cdef int64_t flags
-    cdef int op = (<Node>node).op
     if (<Node>node).extra is not None:
         sizes = PyTuple_GET_ITEM(<PyObject *>(<Node>node).extra, 1)
         nsizes = PyTuple_GET_SIZE(sizes)
-    _begin(s, node, 2 + nsrc + ndim + nsizes)
-    if (<Node>node).wanted == _epoch:
-        flags = OUT | (<Node>node).flags & graph.SEEN
-    else:
-        flags = (HANDLE if (<Node>node).handles else 0) | (<Node>node).flags & graph.SEEN
+    if s.words + 1 + PyTuple_GET_SIZE(shape) + nsizes > s.words_capacity:
+        _grow_words(s, 1 + PyTuple_GET_SIZE(shape) + nsizes)
+    s.key[s.headers[s.count - 1]] |= nsizes << 48
     at = s.key + s.words
-    at[0] = <int64_t>(<Node>node).dtype << 16 | ndim << 32 | op | flags << 24 | nsrc << 40 | nsizes << 48
-    at += 1
-    for k in range(nsrc):
-        source = PyTuple_GET_ITEM(src, k)
-        (<Node>source).edges += 1
-        at[0] = (<Node>source).index
-        at += 1
     if (<Node>node).attr_id:
         at[0] = (<Node>node).attr_id
         at += 1
-    if nsrc == 0 or op == graph.RESHAPE or op == graph.EXPAND or op == graph.SLICE or op == graph.WINDOWS:
+    if _sized[(<Node>node).op]:
         at = _put_numbers(at, shape)
     if nsizes:
         at = _put_numbers(at, sizes)
-        if op == graph.UPDATE:
+        if (<Node>node).op == graph.UPDATE:
             s.updates = True
     s.words = at - s.key
     return 0
@@ -186,38 +205,34 @@ cdef int _emit(state_t *s, PyObject *node) except -1:
 
 cdef int _walk(state_t *s, PyObject *root) except -1:
     """Depth first, sources left to right, each Node once, after its sources."""
-    cdef Py_ssize_t depth = 1
-    cdef frame_t *frame
-    cdef PyObject *node
+    cdef Py_ssize_t depth = 0, k = 0
+    cdef PyObject *node = root
     cdef PyObject *source
+    cdef int const = graph.CONST
     if (<Node>root).mark == _epoch:
         return 0
-    if (<Node>root).op == graph.CONST:
+    if (<Node>root).op == const:
         return _emit_source(s, root)
-    if s.stack_capacity == 0:
-        _grow_stack(s)
-    s.stack[0].node = root
-    s.stack[0].next = 0
-    while depth:
-        frame = &s.stack[depth - 1]
-        node = frame.node
-        if frame.next < PyTuple_GET_SIZE(<PyObject *>(<Node>node).src):
-            source = PyTuple_GET_ITEM(<PyObject *>(<Node>node).src, frame.next)
-            frame.next += 1
+    while True:
+        while k < (<Node>node).count:
+            source = (<Node>node).sources[k]
+            k += 1
             if (<Node>source).mark == _epoch:
                 continue
-            if (<Node>source).value is not None or (<Node>source).op == graph.CONST:
+            if (<Node>source).value is not None or (<Node>source).op == const:
                 _emit_source(s, source)
                 continue
             if depth == s.stack_capacity:
                 _grow_stack(s)
-            s.stack[depth].node = source
-            s.stack[depth].next = 0
+            s.stack[depth].node = node
+            s.stack[depth].next = k
             depth += 1
-        else:
-            _emit(s, node)
-            depth -= 1
-    return 0
+            node, k = source, 0
+        _emit(s, node)
+        if depth == 0:
+            return 0
+        depth -= 1
+        node, k = s.stack[depth].node, s.stack[depth].next
 
 
 cdef int _donate(state_t *s, bint nested) except -1:
@@ -245,7 +260,7 @@ cdef int _donate(state_t *s, bint nested) except -1:
             node = <Node>s.order[i]
             if node.op != graph.UPDATE or node.value is not None:
                 continue
-            base = PyTuple_GET_ITEM(<PyObject *>node.src, 0)
+            base = node.sources[0]
             if Py_REFCNT(base) != (<Node>base).edges or (<Node>base).wanted == _epoch:
                 continue
             if (<Node>base).value is not None and (nested or not _is_owned_by(base)):
@@ -259,8 +274,8 @@ cdef int _donate(state_t *s, bint nested) except -1:
         for i in range(s.count if candidates else 0):
             node = <Node>s.order[i]
             if node.value is None:
-                for k in range(PyTuple_GET_SIZE(<PyObject *>node.src)):
-                    reach[i] |= reach[(<Node>PyTuple_GET_ITEM(<PyObject *>node.src, k)).index]
+                for k in range(node.count):
+                    reach[i] |= reach[(<Node>node.sources[k]).index]
                 if node.wanted == _epoch:
                     reach[i] = 0
                 elif _stays(s.order[i]):

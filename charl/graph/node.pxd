@@ -6,12 +6,16 @@ cdef enum:  # Node.flags
     SEEN = 4      # an earlier plan computed it without storing it
     ORPHAN = 64   # a value that pending work alone keeps alive
 
+cdef enum:
+    FEW = 3       # sources that most Nodes have at most
+
 cdef enum:  # depth of a leaf in borrowed memory: beyond every limit, so that what reads it runs at once
     BORROWED = 1 << 24
 
 cdef class Node:
     cdef readonly tuple shape
-    cdef readonly tuple src
+    cdef PyObject **sources  # references, `count` of them: in `few`, or in a block of their own
+    cdef PyObject *few[FEW]
     cdef tuple extra        # (attrs, sizes, site), or None: element-wise Nodes, the most made, have none of them
     cdef object value
     cdef readonly int64_t bits
@@ -29,6 +33,7 @@ cdef class Node:
     cdef int attr_id
     cdef int index
     cdef int edges
+    cdef int count
 
 # The codes below are set once, at import, from the op table
 cdef int LEAF, CONST, IOTA, RESHAPE, PERMUTE, EXPAND, SLICE, WINDOWS, SUM, PROD, MAX, MIN, ANY, ALL
@@ -36,15 +41,15 @@ cdef int MATMUL, CUMSUM, CUMPROD, GATHER, WRAP_INDEX, UPDATE, CAST, WHERE, COMPO
 
 cpdef Node put(Node node, int device)
 cdef Node new(int op, int dtype, tuple shape, tuple src)
+cdef Node new1(int op, int dtype, tuple shape, Node a)
+cdef Node new2(int op, int dtype, tuple shape, Node a, Node b)
+cdef Node new3(int op, int dtype, tuple shape, Node a, Node b, Node c)
 cdef Node new_const(int dtype, int64_t bits)
 cdef Node new_leaf(int dtype, tuple shape, object value)
 cpdef Node make(int op, int dtype, tuple shape, tuple src, object attrs=*, tuple sizes=*, int64_t bits=*, object site=*)
 
-cdef void acquire(Node node) noexcept
-cdef void release(PyObject *held) noexcept
-cdef void settle(Node node, object value) noexcept
+cdef void count_orphan(Node node, int sign) noexcept
 cdef void forget_sources(Node node) noexcept
-cdef list pending()
-cdef void relieve(int64_t nodes, int64_t nbytes) noexcept
 
+cdef int64_t ORPHAN_BYTES, BYTES_MARK  # of values that pending work alone keeps alive; beyond the mark is pressure
 cdef bint PRESSURE  # too many pending Nodes are held, or pending work keeps too many bytes: a flush is due

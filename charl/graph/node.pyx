@@ -2,8 +2,7 @@
 """Node: a typed, shaped vertex of the lazy graph: what to compute.
 
 A Node never changes what it means. The engine gives it a `value` once, and it then forgets its sources. Nodes hold no
-cycles and take no part in garbage collection; a chain of any length is freed by a loop, not by recursion. Nodes that
-a Tensor holds and that have no value yet form a ring in order of age: what a flush realizes.
+cycles and take no part in garbage collection; a chain of any length is freed by a loop, not by recursion.
 
 op          src         attrs, sizes: meaning
 leaf        ()          value is a C-contiguous Buffer
@@ -30,26 +29,16 @@ compound    operands    attrs: a Template, whose Nodes it stands for; no op of t
 
 cimport cython
 from cpython.object cimport PyObject, PyTypeObject, destructor
-from cpython.pystate cimport PyThreadState_Get
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t
-from libc.stdlib cimport realloc
+from libc.stdlib cimport free, malloc
 
 from charl.core cimport infer
 from charl.core.ints cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, charl_int
+from charl.core.objects cimport Py_REFCNT, Py_SET_REFCNT, again
 
 from charl.core import infer as infer_tables
 from charl.ops import table
-
-cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(PyObject *)  # cpython.ref's would take a reference first
-    void Py_SET_REFCNT(PyObject *, Py_ssize_t)
-
-cdef extern from *:
-    """
-    #define charl_again(dead) (_Py_NewReference(dead), (dead))
-    """
-    object charl_again(PyObject *dead)  # an object again, with one reference
 
 cdef enum:
     KEPT = 256
@@ -78,17 +67,15 @@ CAST, WHERE = _code("cast"), _code("where")
 COMPOUND = len(table.OPS)
 
 
-# Sources of freed Nodes, waiting for the loop in _release_sources that releases them.
-cdef PyObject **_dead = NULL
-cdef Py_ssize_t _dead_count = 0
-cdef Py_ssize_t _dead_capacity = 0
-cdef bint _draining = False
-
-
 @cython.final
 @cython.no_gc
 cdef class Node:
     """One vertex; made by `make`. op and dtype are codes (ops.table, core.dtypes)."""
+
+    @property
+    def src(self):
+        """The sources, a tuple."""
+        return tuple([<Node>self.sources[k] for k in range(self.count)])
 
     @property
     def realized(self):
@@ -114,37 +101,56 @@ cdef class Node:
         return f"<Node {table_name(self.op)} dtype={self.dtype} shape={self.shape}>"
 
 
-# Dead Nodes for the next ones, as Node.__new__ makes them but for `shape` and `src`. Cython's freelists clear every
-# field twice and save and restore the error in flight around a __dealloc__: 130 instructions more a Node.
+# Dead Nodes for the next ones, as Node.__new__ makes them but for `shape`. Cython's freelists clear every field twice
+# and save and restore the error in flight around a __dealloc__: 130 instructions more a Node.
 cdef PyObject *_kept[KEPT]
 cdef int _kept_count = 0
 cdef destructor _free = (<PyTypeObject *>Node).tp_dealloc
 
 
 cdef void _dealloc(PyObject *self) noexcept:
-    """Node's tp_dealloc."""
+    """Node's tp_dealloc. A chain is freed by a loop: sources that die with a Node wait, linked by `older`."""
     global _kept_count
-    cdef PyObject *sources = <PyObject *>(<Node>self).src
-    Py_SET_REFCNT(self, 1)  # for what follows an object like others
-    if (<Node>self).flags & ORPHAN:
-        _count_orphan(<Node>self, -1)
-    if sources != <PyObject *>_EMPTY and sources != <PyObject *>None:
-        if Py_REFCNT(sources) == 1:
-            _release_sources(self, sources)
-        (<Node>self).src = None
-    (<Node>self).value = None
-    (<Node>self).extra = None
-    if _kept_count == KEPT:
+    cdef PyObject *next_one
+    cdef PyObject *source
+    cdef Py_ssize_t k
+    (<Node>self).older = NULL
+    while self != NULL:
+        next_one = (<Node>self).older
+        (<Node>self).older = NULL
+        for k in range((<Node>self).count):
+            source = (<Node>self).sources[k]
+            if Py_REFCNT(source) > 1:
+                Py_SET_REFCNT(source, Py_REFCNT(source) - 1)
+            else:
+                (<Node>source).older = next_one
+                next_one = source
+        Py_SET_REFCNT(self, 1)  # for what follows an object like others
+        _clear(<Node>self)
         Py_SET_REFCNT(self, 0)
-        _free(self)
-        return
-    (<Node>self).bits = 0
-    (<Node>self).mark = (<Node>self).wanted = 0
-    (<Node>self).device = (<Node>self).flags = 0
-    (<Node>self).depth = (<Node>self).attr_id = 0
-    Py_SET_REFCNT(self, 0)
-    _kept[_kept_count] = self
-    _kept_count += 1
+        if _kept_count == KEPT:
+            _free(self)
+        else:
+            _kept[_kept_count] = self
+            _kept_count += 1
+        self = next_one
+
+
+cdef inline void _clear(Node node) noexcept:
+    """All but `shape` and what a new Node gets, when its sources are let go."""
+    if node.count > FEW:
+        free(node.sources)
+    node.count = 0
+    if node.flags & ORPHAN:
+        count_orphan(node, -1)
+    if node.value is not None:
+        node.value = None
+    if node.extra is not None:
+        node.extra = None
+    node.bits = 0
+    node.mark = node.wanted = 0
+    node.device = node.flags = 0
+    node.depth = node.attr_id = 0
 
 
 (<PyTypeObject *>Node).tp_dealloc = _dealloc
@@ -156,30 +162,7 @@ cdef inline Node _blank():
     if _kept_count == 0:
         return Node.__new__(Node)
     _kept_count -= 1
-    return <Node>charl_again(_kept[_kept_count])
-
-
-cdef void _release_sources(PyObject *self, PyObject *sources) noexcept:
-    """Frees a chain by a loop: Nodes that die in it leave their sources to it."""
-    global _draining, _dead_count, _dead, _dead_capacity
-    cdef PyObject **grown
-    if _dead_count == _dead_capacity:
-        grown = <PyObject **>realloc(_dead, (2 * _dead_capacity + 64) * sizeof(PyObject *))
-        if grown == NULL:
-            return  # the interpreter then frees the sources, recursively
-        _dead = grown
-        _dead_capacity = 2 * _dead_capacity + 64
-    Py_INCREF(<object>sources)
-    (<Node>self).src = None
-    _dead[_dead_count] = sources
-    _dead_count += 1
-    if _draining:
-        return
-    _draining = True
-    while _dead_count:
-        _dead_count -= 1
-        Py_DECREF(<object>_dead[_dead_count])
-    _draining = False
+    return <Node>again(_kept[_kept_count])
 
 
 def table_name(int op):
@@ -190,18 +173,52 @@ def table_name(int op):
 _NAMES = [*table.OPS, "compound"]
 
 
-cdef inline int _inherit(Node node, tuple src) noexcept:
+cdef inline PyObject *_referred(Node node) noexcept:
+    Py_INCREF(node)
+    return <PyObject *>node
+
+
+cdef int _take_sources(Node node, tuple src) except -1:
+    """Gives a Node that has none its sources."""
+    cdef Py_ssize_t count = PyTuple_GET_SIZE(<PyObject *>src), k
+    node.sources = node.few
+    if count > FEW:
+        node.sources = <PyObject **>malloc(count * sizeof(PyObject *))
+        if node.sources == NULL:
+            raise MemoryError("charl.graph: no memory for a node")
+    for k in range(count):
+        node.sources[k] = _referred(<Node>PyTuple_GET_ITEM(<PyObject *>src, k))
+    node.count = count
+    return 0
+
+
+cdef void _drop_sources(Node node) noexcept:
+    cdef PyObject *few[FEW]
+    cdef PyObject **sources = node.sources
+    cdef Py_ssize_t count = node.count, k
+    if count <= FEW:  # what is freed here may run Python, which finds the Node without them
+        sources = few
+        for k in range(count):
+            few[k] = node.few[k]
+    node.count = 0
+    for k in range(count):
+        Py_DECREF(<object>sources[k])
+    if count > FEW:
+        free(sources)
+
+
+cdef inline int _inherit(Node node) noexcept:
     """Gives node its depth. Returns 0, or something else where a source is on a GPU."""
     cdef int deepest = -1, devices = 0, first
     cdef Py_ssize_t k
     cdef PyObject *source
-    for k in range(PyTuple_GET_SIZE(<PyObject *>src)):
-        source = PyTuple_GET_ITEM(<PyObject *>src, k)
+    for k in range(node.count):
+        source = node.sources[k]
         devices |= (<Node>source).device
         deepest = max(deepest, (<Node>source).depth)
     node.depth = deepest + 1
     if node.op == UPDATE and 0 <= deepest < BORROWED:  # it ends a kernel: a chain may have more of them than of others
-        first = (<Node>PyTuple_GET_ITEM(<PyObject *>src, 0)).depth
+        first = (<Node>node.sources[0]).depth
         node.depth = first + max(STORED, (deepest - first) // 4)
     return devices
 
@@ -212,8 +229,55 @@ cdef Node new(int op, int dtype, tuple shape, tuple src):
     node.op = op
     node.dtype = dtype
     node.shape = shape
-    node.src = src
-    if _inherit(node, src):
+    _take_sources(node, src)
+    if _inherit(node):
+        _gather_devices(node)
+    return node
+
+
+cdef Node new1(int op, int dtype, tuple shape, Node a):
+    """`new` of one source."""
+    cdef Node node = _blank()
+    node.op = op
+    node.dtype = dtype
+    node.shape = shape
+    node.sources = node.few
+    node.few[0] = _referred(a)
+    node.count = 1
+    node.depth = a.depth + 1
+    node.device = a.device
+    return node
+
+
+cdef Node new2(int op, int dtype, tuple shape, Node a, Node b):
+    """`new` of two."""
+    cdef Node node = _blank()
+    node.op = op
+    node.dtype = dtype
+    node.shape = shape
+    node.sources = node.few
+    node.few[0] = _referred(a)
+    node.few[1] = _referred(b)
+    node.count = 2
+    if op != UPDATE and not a.device | b.device:
+        node.depth = max(a.depth, b.depth) + 1
+    elif _inherit(node):
+        _gather_devices(node)
+    return node
+
+
+cdef Node new3(int op, int dtype, tuple shape, Node a, Node b, Node c):
+    """`new` of three."""
+    cdef Node node = _blank()
+    node.op = op
+    node.dtype = dtype
+    node.shape = shape
+    node.sources = node.few
+    node.few[0] = _referred(a)
+    node.few[1] = _referred(b)
+    node.few[2] = _referred(c)
+    node.count = 3
+    if _inherit(node):
         _gather_devices(node)
     return node
 
@@ -232,14 +296,17 @@ cdef int _gather_devices(Node node) except -1:
     """Puts a Node with a source on a GPU there. Sources that are free to move come along."""
     cdef Node source
     cdef int device = 0
-    for source in node.src:
+    cdef tuple src = node.src
+    for source in src:
         if source.device and device and source.device != device:
             raise ValueError(f"{table_name(node.op)}: arrays are on different devices, gpu {device - 1} and "
                              f"gpu {source.device - 1}; x.to_device(...) moves one")
         device = device or source.device
     node.device = device
-    node.src = tuple([source if source.device else _moved(source, device, node.op) for source in node.src])
-    _inherit(node, node.src)
+    src = tuple([source if source.device else _moved(source, device, node.op) for source in src])
+    _drop_sources(node)
+    _take_sources(node, src)
+    _inherit(node)
     return 0
 
 
@@ -259,9 +326,10 @@ cdef Node _moved(Node node, int device, int op):
 
 cdef Node _remade(Node node, int device, int op):
     cdef Node made
-    cdef list sources = [source if (<Node>source).device else _moved(source, device, op) for source in node.src]
+    cdef tuple src = node.src
+    cdef list sources = [source if (<Node>source).device else _moved(source, device, op) for source in src]
     for k in range(len(sources)):
-        if sources[k] is not node.src[k]:
+        if sources[k] is not src[k]:
             made = make(node.op, node.dtype, node.shape, tuple(sources), node.attrs, node.sizes, node.bits, node.site)
             return made
     return node
@@ -279,7 +347,7 @@ cdef Node new_const(int dtype, int64_t bits):
     cdef Node node = _blank()
     node.op = CONST
     node.dtype = dtype
-    node.shape = node.src = _EMPTY
+    node.shape = _EMPTY
     node.bits = bits
     return node
 
@@ -289,7 +357,6 @@ cdef Node new_leaf(int dtype, tuple shape, object value):
     node.op = LEAF
     node.dtype = dtype
     node.shape = shape
-    node.src = _EMPTY
     node.value = value
     return node
 
@@ -313,102 +380,29 @@ cpdef Node make(
     return node
 
 
-# The ring of pending Nodes that Tensors hold; its sentinel is a Node that nothing else refers to.
-cdef Node _ring = Node.__new__(Node)
-_ring.older = _ring.newer = <PyObject *>_ring
-_ring.src = _EMPTY
-cdef int64_t _held = 0
-cdef int64_t _orphan_bytes = 0
-cdef int64_t _held_mark = 4096, _bytes_mark = 1 << 30
-PRESSURE = False
+ORPHAN_BYTES, BYTES_MARK, PRESSURE = 0, 1 << 30, False
 
 
-cdef void acquire(Node node) noexcept:
-    """A Tensor takes hold of node."""
-    global _held, PRESSURE
-    cdef Node oldest
-    node.handles += 1
-    if node.handles == 1:
-        if node.value is None:
-            node.thread = <void *>PyThreadState_Get()
-            oldest = <Node>_ring.older
-            node.older = <PyObject *>oldest
-            node.newer = <PyObject *>_ring
-            oldest.newer = _ring.older = <PyObject *>node
-            _held += 1
-            if _held > _held_mark:
-                PRESSURE = True
-        elif node.flags & ORPHAN:
-            _count_orphan(node, -1)
-
-
-cdef void release(PyObject *held) noexcept:
-    """A Tensor lets go of a Node, to which it still has its one reference."""
-    (<Node>held).handles -= 1
-    if (<Node>held).handles == 0:
-        if (<Node>held).newer != NULL:
-            _unlink(<Node>held)
-        elif Py_REFCNT(held) > 1 and (<Node>held).value is not None:
-            _count_orphan(<Node>held, 1)
-
-
-cdef void _unlink(Node node) noexcept:
-    global _held
-    (<Node>node.older).newer = node.newer
-    (<Node>node.newer).older = node.older
-    node.older = node.newer = NULL
-    _held -= 1
-
-
-cdef void _count_orphan(Node node, int sign) noexcept:
+cdef void count_orphan(Node node, int sign) noexcept:
     """A value that no Tensor holds is kept alive by pending work alone: its bytes are counted."""
-    global _orphan_bytes, PRESSURE
+    global ORPHAN_BYTES, PRESSURE
     cdef int64_t nbytes = infer.ITEMSIZE[node.dtype]
     cdef Py_ssize_t k
     for k in range(PyTuple_GET_SIZE(<PyObject *>node.shape)):
         nbytes *= charl_int(PyTuple_GET_ITEM(<PyObject *>node.shape, k))
-    _orphan_bytes += sign * nbytes
+    ORPHAN_BYTES += sign * nbytes
     if sign > 0:
         node.flags |= ORPHAN
     else:
         node.flags &= ~ORPHAN
-    if _orphan_bytes > _bytes_mark:
+    if ORPHAN_BYTES > BYTES_MARK:
         PRESSURE = True
-
-
-cdef void settle(Node node, object value) noexcept:
-    """Gives node its value; it keeps its sources until `forget_sources`."""
-    node.value = value
-    node.depth = 0
-    if node.newer != NULL:
-        _unlink(node)
 
 
 cdef void forget_sources(Node node) noexcept:
     """Turns a node that has its value into a leaf."""
-    cdef tuple src = node.src  # no-cython-lint
     node.op = LEAF
     node.flags &= ORPHAN
     node.attr_id = 0
-    node.src = _EMPTY
     node.extra = None
-    # src is freed here, when everything is consistent
-
-
-cdef list pending():
-    """Pending Nodes that Tensors of this thread hold, oldest first."""
-    cdef list found = []
-    cdef void *thread = <void *>PyThreadState_Get()
-    cdef PyObject *at = _ring.newer
-    while at != <PyObject *>_ring:
-        if (<Node>at).thread == thread:
-            found.append(<Node>at)
-        at = (<Node>at).newer
-    return found
-
-
-cdef void relieve(int64_t nodes, int64_t nbytes) noexcept:
-    """Pressure rises again once so many held Nodes, or so many bytes, have been added to what there is now."""
-    global PRESSURE, _held_mark, _bytes_mark
-    PRESSURE = False
-    _held_mark, _bytes_mark = _held + nodes, _orphan_bytes + nbytes
+    _drop_sources(node)

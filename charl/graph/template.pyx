@@ -45,6 +45,7 @@ def template(Node result not None, tuple inputs not None):
     made = Template.__new__(Template)
     _count += 1
     made.inputs, made.order, made.number, made.depth = inputs, tuple(order), _count, result.depth
+    made.alone = len(order) == 1 and result.src == inputs
     made.small = 0 <= infer.size_of(result.shape) <= least
     return made
 
@@ -53,7 +54,7 @@ cdef Node use(tuple extra, tuple src):
     """The Node of a Template for other operands. extra: (template, (), None)."""
     cdef Template made = <Template>extra[0]
     cdef Node like = <Node>made.order[len(made.order) - 1], node
-    if len(made.order) == 1 and like.src == made.inputs:
+    if made.alone:
         node = graph.new(like.op, like.dtype, like.shape, src)
         node.extra, node.attr_id = like.extra, like.attr_id
         return node

@@ -20,7 +20,6 @@ from charl.tensor.make import (
     node_of,
     plain_bounds,
     plain_cast,
-    plain_choice,
     plain_filled,
     plain_nodes,
     plain_product,
@@ -29,4 +28,5 @@ from charl.tensor.make import (
     wrap,
 )
 from charl.tensor.parts import view_expand, view_permute, view_reshape
+from charl.tensor.quick import quick
 from charl.tensor.recorded import recorded

@@ -43,7 +43,7 @@ cdef Node selected(Node node, object index, Node value):
     if covered < len(shape):
         mask = graph.make(graph.RESHAPE, infer.B1, shape[:covered] + (1,) * (len(shape) - covered), (mask,))
     value = operands.fit(value, shape[covered:], "setitem: boolean mask")
-    return graph.new(graph.WHERE, node.dtype, shape, (mask, value, node))
+    return graph.new3(graph.WHERE, node.dtype, shape, mask, value, node)
 
 
 cdef Node stored_at(Node root, View view, object index, Node value):

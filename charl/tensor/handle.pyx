@@ -11,8 +11,9 @@ from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject, 
 from libc.stdint cimport int64_t
 
 from charl.core cimport infer
+from charl.core.objects cimport Py_SET_REFCNT
 from charl.engine cimport leaves
-from charl.graph cimport node as graph
+from charl.graph cimport held
 from charl.graph.node cimport Node
 from charl.tensor cimport export, interop, operands, parts
 from charl.tensor.operands cimport (
@@ -35,17 +36,13 @@ cdef extern from "Python.h":
         destructor tp_dealloc
 
     void PyType_Modified(PyTypeObject *)
-    void Py_SET_REFCNT(PyObject *, Py_ssize_t)
     void PyObject_ClearWeakRefs(PyObject *)
 
 cdef extern from *:
     """
-    #define charl_again(dead) (_Py_NewReference(dead), (dead))
+    #define has_weakrefs(tensor) ((tensor)->__weakref__ != NULL)
     """
-    object charl_again(PyObject *dead)  # an object again, with one reference
-
-cdef enum:
-    KEPT = 128
+    bint has_weakrefs(Tensor) noexcept
 
 cdef list _DTYPES = list(dtypes.ALL)
 cdef int[6] _COMPARE
@@ -321,40 +318,31 @@ cdef class Tensor:
         return _restore, (interop.to_ndarray(demand(self)).copy(),)
 
 
-cdef PyObject *_kept[KEPT]  # dead Tensors for the next ones; graph/node.pyx says why
-cdef int _kept_count = 0
 cdef destructor _free = (<PyTypeObject *>Tensor).tp_dealloc
 
 
 cdef void _dealloc(PyObject *self) noexcept:
     """Tensor's tp_dealloc."""
-    global _kept_count
+    global KEPT_COUNT
     cdef PyObject *node = <PyObject *>(<Tensor>self).node
-    PyObject_ClearWeakRefs(self)
+    if has_weakrefs(<Tensor>self):
+        PyObject_ClearWeakRefs(self)
     if node != <PyObject *>None:
-        graph.release(node)
+        held.release(node)
     Py_SET_REFCNT(self, 1)  # for what follows an object like others
     (<Tensor>self).node = None
-    (<Tensor>self).view = None
+    if (<Tensor>self).view is not None:
+        (<Tensor>self).view = None
     (<Tensor>self).version = 0
     Py_SET_REFCNT(self, 0)
-    if _kept_count == KEPT:
+    if KEPT_COUNT == KEPT_TENSORS:
         _free(self)
         return
-    _kept[_kept_count] = self
-    _kept_count += 1
+    KEPT[KEPT_COUNT] = self
+    KEPT_COUNT += 1
 
 
 (<PyTypeObject *>Tensor).tp_dealloc = _dealloc
-
-
-cdef Tensor blank():
-    """A Tensor that shows nothing yet."""
-    global _kept_count
-    if _kept_count == 0:
-        return Tensor.__new__(Tensor)
-    _kept_count -= 1
-    return <Tensor>charl_again(_kept[_kept_count])
 
 
 cdef object _zero_d(Tensor tensor):

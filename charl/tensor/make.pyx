@@ -34,7 +34,7 @@ cdef extern from "Python.h":
 cdef list _DTYPES = list(dtypes.ALL)
 cdef int64_t MOST = (<int64_t>1 << 60) - 1  # elements
 cdef dict _OPS = {name: row.code for name, row in OPS.items() if row.group == "elementwise"}
-cdef int WHERE = OPS["where"].code, MAXIMUM = OPS["maximum"].code, MINIMUM = OPS["minimum"].code
+cdef int MAXIMUM = OPS["maximum"].code, MINIMUM = OPS["minimum"].code
 
 
 def wrap(Node node not None):
@@ -50,21 +50,6 @@ def node_of(Tensor tensor not None):
 def plain_product(x1, x2):
     """The product of Tensors that need no rules of promotion or broadcasting; None for all else."""
     return product(x1, x2)
-
-
-def plain_choice(condition, x1, x2):
-    """`where` of a bool Tensor and Tensors of its shape and one dtype, or one of floats and a Python number; None for
-    all else, where there are rules to follow or errors to tell.
-    """
-    cdef Node test, a, b
-    if type(condition) is not Tensor or type(x1) is not Tensor and type(x2) is not Tensor:
-        return None
-    test = current(<Tensor>condition)
-    a = _side(x1, x2, test)
-    b = _side(x2, x1, test)
-    if test.dtype != infer.B1 or a is None or b is None or a.dtype != b.dtype:
-        return None
-    return wrapped(graph.new(WHERE, a.dtype, test.shape, (test, a, b)))
 
 
 def plain_cast(x, dtype):
@@ -89,7 +74,7 @@ def plain_bounds(x, least, most):
     for op, bound in ((MAXIMUM, least), (MINIMUM, most)):
         if type(bound) is float or type(bound) is int:
             limit = graph.new_const(node.dtype, infer.scalar_bits(bound, node.dtype))
-            node = graph.new(op, node.dtype, node.shape, (node, limit))
+            node = graph.new2(op, node.dtype, node.shape, node, limit)
         elif bound is not None:
             return None
     return wrapped(node)
@@ -117,7 +102,7 @@ def plain_filled(shape, bint one, dtype):
             if size and count > MOST // size:
                 return None
             count *= size
-    return wrapped(graph.new(graph.EXPAND, code, sizes, (graph.new_const(code, infer.scalar_bits(one, code)),)))
+    return wrapped(graph.new1(graph.EXPAND, code, sizes, graph.new_const(code, infer.scalar_bits(one, code))))
 
 
 def plain_nodes(tuple given):
@@ -156,18 +141,6 @@ def joined(parts, int axis):
         out = graph.make(graph.UPDATE, first.dtype, shape, (out, part), (("slice", ndim),), sizes)
         at += part.shape[axis]
     return out
-
-
-cdef Node _side(object x, object other, Node test):
-    """A Tensor's Node of the condition's shape, or a number's beside such a Tensor; or None."""
-    cdef Node node = current(<Tensor>(x if type(x) is Tensor else other))
-    if not infer.same_shape(node.shape, test.shape):
-        return None
-    if type(x) is Tensor:
-        return node
-    if infer.KIND[node.dtype] != infer.KIND_F or not (type(x) is float or type(x) is int):
-        return None
-    return graph.new_const(node.dtype, infer.scalar_bits(x, node.dtype))
 
 
 def unary(str name, x):

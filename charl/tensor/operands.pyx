@@ -67,14 +67,14 @@ cdef Node as_node(object value):
 
 cdef Node zeros(int dtype, tuple shape):
     """Zeros, stored nowhere."""
-    return graph.new(graph.EXPAND, dtype, shape, (graph.new_const(dtype, 0),))
+    return graph.new1(graph.EXPAND, dtype, shape, graph.new_const(dtype, 0))
 
 
 cdef Node cast(Node node, int dtype):
     """node as dtype."""
     if node.dtype == dtype:
         return node
-    return graph.new(graph.CAST, dtype, node.shape, (node,))
+    return graph.new1(graph.CAST, dtype, node.shape, node)
 
 
 cdef Node _beyond(int op, object value, bint left, int dtype, tuple shape):
@@ -87,7 +87,7 @@ cdef Node _beyond(int op, object value, bint left, int dtype, tuple shape):
     else:
         answer = above == left
     node = graph.new_const(infer.B1, answer)
-    return node if not shape else graph.new(graph.EXPAND, infer.B1, shape, (node,))
+    return node if not shape else graph.new1(graph.EXPAND, infer.B1, shape, node)
 
 
 cdef Node _mixed_compare(int op, Node a, Node b):
@@ -96,17 +96,17 @@ cdef Node _mixed_compare(int op, Node a, Node b):
     cdef Node signed_one = a if signed_left else b
     cdef Node other = b if signed_left else a
     cdef Node zero = graph.new_const(signed_one.dtype, 0)
-    cdef Node below = graph.new(LESS, infer.B1, signed_one.shape, (signed_one, zero))
+    cdef Node below = graph.new2(LESS, infer.B1, signed_one.shape, signed_one, zero)
     cdef Node unsigned_one = cast(signed_one, infer.U64)
     cdef tuple shape = infer.broadcast2(a.shape, b.shape)
-    pair = (unsigned_one, other) if signed_left else (other, unsigned_one)
-    cdef Node fits = graph.new(op, infer.B1, shape, pair)
+    cdef Node left = unsigned_one if signed_left else other
+    cdef Node fits = graph.new2(op, infer.B1, shape, left, other if signed_left else unsigned_one)
     if op == NOT_EQUAL or op == (LESS if signed_left else GREATER) or (
         op == (LESS_EQUAL if signed_left else GREATER_EQUAL)
     ):
-        return graph.new(LOGICAL_OR, infer.B1, shape, (below, fits))
-    zero = graph.new(LOGICAL_NOT, infer.B1, below.shape, (below,))
-    return graph.new(LOGICAL_AND, infer.B1, shape, (zero, fits))
+        return graph.new2(LOGICAL_OR, infer.B1, shape, below, fits)
+    zero = graph.new1(LOGICAL_NOT, infer.B1, below.shape, below)
+    return graph.new2(LOGICAL_AND, infer.B1, shape, zero, fits)
 
 
 cdef bint is_compare(int op) noexcept:
@@ -193,7 +193,7 @@ cdef Node general(int op, tuple args):
 
 cdef Node power(object base, object exponent):
     """x ** p; the scalar exponents 0, 1, 2, 3, 1/2 and -1 become cheaper operations, as in NumPy."""
-    cdef Node node
+    cdef Node node, square
     cdef int dtype, kind, weak = 0 if type(exponent) is Node else infer.weak_kind(exponent)
     if weak > infer.WEAK_BOOL and (type(base) is Node or infer.weak_kind(base) == 0):
         node = as_node(base)
@@ -210,19 +210,18 @@ cdef Node power(object base, object exponent):
                     raise ValueError("Integers to negative integer powers are not allowed.")
             node = cast(node, dtype)
             if exponent == 2:
-                return graph.new(MULTIPLY, dtype, node.shape, (node, node))
+                return graph.new2(MULTIPLY, dtype, node.shape, node, node)
             if exponent == 3:
-                return graph.new(
-                    MULTIPLY, dtype, node.shape, (graph.new(MULTIPLY, dtype, node.shape, (node, node)), node)
-                )
+                square = graph.new2(MULTIPLY, dtype, node.shape, node, node)
+                return graph.new2(MULTIPLY, dtype, node.shape, square, node)
             if exponent == 1:
-                return graph.new(POSITIVE, dtype, node.shape, (node,)) if dtype else node
+                return graph.new1(POSITIVE, dtype, node.shape, node) if dtype else node
             if exponent == 0:
-                return graph.new(graph.EXPAND, dtype, node.shape, (const(1, dtype),))
+                return graph.new1(graph.EXPAND, dtype, node.shape, const(1, dtype))
             if kind == infer.KIND_F and exponent == 0.5:
-                return graph.new(SQRT, dtype, node.shape, (node,))
+                return graph.new1(SQRT, dtype, node.shape, node)
             if kind == infer.KIND_F and exponent == -1:
-                return graph.new(RECIPROCAL, dtype, node.shape, (node,))
+                return graph.new1(RECIPROCAL, dtype, node.shape, node)
     return general(POW, (base, exponent))
 
 
@@ -237,7 +236,7 @@ cdef Node fit(Node node, tuple shape, str what):
         if infer.same_shape(node.shape, shape):
             return node
     shapes.check_broadcast_to(node.shape, shape, what)
-    return graph.new(graph.EXPAND, node.dtype, shape, (node,))
+    return graph.new1(graph.EXPAND, node.dtype, shape, node)
 
 
 def elsewhere(int given, int wanted):

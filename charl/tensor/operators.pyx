@@ -20,40 +20,62 @@ from charl.tensor.operands import NAMES
 cdef list _DTYPES = list(dtypes.ALL)
 
 
-cdef Node binary_node(int op, object left, object right):
-    """The Node of a binary op. The hot path: two Tensors of one dtype, or a Tensor and a Python scalar."""
-    cdef Node a, b
+cdef inline Node _binary_node(int op, object left, object right):
+    """The Node of a binary op, or None. The hot path: two Tensors of one dtype, or a Tensor and a Python scalar."""
+    cdef Node a, b = None
+    cdef tuple shape
     cdef int dtype
     if type(left) is Tensor:
         a = current(<Tensor>left)
+        shape = a.shape
         dtype = a.dtype
         if type(right) is Tensor:
             b = current(<Tensor>right)
-            if b.dtype == dtype and infer.OPERAND[op][dtype] == dtype:
-                return graph.new(op, infer.RESULT[op][dtype], infer.broadcast2(a.shape, b.shape), (a, b))
-            dtype = infer.PROMOTE[dtype][b.dtype]
-            if (dtype == a.dtype or dtype == b.dtype) and infer.OPERAND[op][dtype] == dtype and not a.device | b.device:
-                a, b = operands.cast(a, dtype), operands.cast(b, dtype)
-                return graph.new(op, infer.RESULT[op][dtype], infer.broadcast2(a.shape, b.shape), (a, b))
-        elif infer.OPERAND[op][dtype] == dtype and op != POW:
-            if infer.KIND[dtype] == infer.KIND_F:
-                if type(right) is float or type(right) is int:
-                    b = graph.new_const(dtype, infer.scalar_bits(right, dtype))
-                    return graph.new(op, infer.RESULT[op][dtype], a.shape, (a, b))
-            elif type(right) is int and dtype != infer.B1 and infer.RESULT[op][dtype] == dtype:
-                b = graph.new_const(dtype, infer.scalar_bits(right, dtype))
-                return graph.new(op, dtype, a.shape, (a, b))
+            if b.dtype != dtype:
+                dtype = infer.PROMOTE[dtype][b.dtype]
+                if dtype != a.dtype and dtype != b.dtype or a.device | b.device:
+                    return _general(op, a, b)
+            if infer.OPERAND[op][dtype] != dtype:
+                return _general(op, a, b)
+            if a.dtype != dtype:
+                a = operands.cast(a, dtype)
+            elif b.dtype != dtype:
+                b = operands.cast(b, dtype)
+            if b.shape is not shape:
+                shape = infer.broadcast2(shape, b.shape)
+        elif type(right) is float or type(right) is int:
+            b = _beside(op, right, dtype)
+        if b is not None:
+            return graph.new2(op, infer.RESULT[op][dtype], shape, a, b)
+    return _general(op, left, right)
+
+
+cdef Node _beside(int op, object number, int dtype):
+    """The constant for a Python number beside an array of a dtype; None where there are rules to follow."""
+    if infer.OPERAND[op][dtype] != dtype or op == POW:
+        return None
+    if infer.KIND[dtype] == infer.KIND_F:
+        return graph.new_const(dtype, infer.scalar_bits(number, dtype))
+    if type(number) is int and dtype != infer.B1 and infer.RESULT[op][dtype] == dtype:
+        return graph.new_const(dtype, infer.scalar_bits(number, dtype))
+    return None
+
+
+cdef Node _general(int op, object left, object right):
     if op == POW:
         return operands.power(bare(left), bare(right))
     return operands.general(op, (bare(left), bare(right)))
 
 
+cdef Node binary_node(int op, object left, object right):
+    """The Node of a binary op; None where an operand is none."""
+    return _binary_node(op, left, right)
+
+
 cdef object binary(int op, object left, object right):
     """The Tensor of an operator, or NotImplemented."""
-    cdef Node node = binary_node(op, left, right)
-    if node is None:
-        return NotImplemented
-    return wrapped(node)
+    cdef Node node = _binary_node(op, left, right)
+    return NotImplemented if node is None else wrapped(node)
 
 
 cdef Node product_node(Node a, Node b):
@@ -75,15 +97,15 @@ cdef Node product_node(Node a, Node b):
                 shape = infer.broadcast2(shape, second[: n - 2])
             except ValueError:
                 return None
-        return graph.new(MATMUL, a.dtype, shape + (first[m - 2], second[n - 1]), (a, b))
+        return graph.new2(MATMUL, a.dtype, shape + (first[m - 2], second[n - 1]), a, b)
     shape = (1 if m == 1 else first[0], 1 if n == 1 else second[1])
     if m == 1:
-        a = graph.new(RESHAPE, a.dtype, (1, first[0]), (a,))
+        a = graph.new1(RESHAPE, a.dtype, (1, first[0]), a)
     if n == 1:
-        b = graph.new(RESHAPE, b.dtype, (second[0], 1), (b,))
-    cdef Node node = graph.new(MATMUL, a.dtype, shape, (a, b))
+        b = graph.new1(RESHAPE, b.dtype, (second[0], 1), b)
+    cdef Node node = graph.new2(MATMUL, a.dtype, shape, a, b)
     if m == 1 or n == 1:
-        node = graph.new(RESHAPE, a.dtype, first[: m - 1] + (second[1:] if n == 2 else ()), (node,))
+        node = graph.new1(RESHAPE, a.dtype, first[: m - 1] + (second[1:] if n == 2 else ()), node)
     return node
 
 
@@ -111,7 +133,7 @@ cdef Node unary_node(int op, Tensor tensor):
         if node.device:
             dtype = operands.narrowed(infer.operand_dtype(op, dtype), node)
         node = operands.cast(node, infer.operand_dtype(op, dtype))
-    return graph.new(op, infer.RESULT[op][dtype], node.shape, (node,))
+    return graph.new1(op, infer.RESULT[op][dtype], node.shape, node)
 
 
 cdef object unary(int op, Tensor tensor):

@@ -15,6 +15,7 @@ from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.graph.template cimport use
 from charl.tensor.handle cimport Tensor
+from charl.tensor.quick cimport PyObject_Vectorcall, PyVectorcall_NARGS, Quick
 from charl.tensor.value cimport current, wrapped
 
 import functools
@@ -23,35 +24,13 @@ from charl.core.dtypes import DType
 from charl.core.errors import ValueNeeded
 from charl.graph.template import template
 
-cdef extern from "Python.h":
-    ctypedef object (*ternaryfunc)(object, object, object)
-    ctypedef struct PyTypeObject:
-        Py_ssize_t tp_vectorcall_offset
-        unsigned long tp_flags
-        ternaryfunc tp_call
-
-    ctypedef object (*vectorcallfunc)(object, PyObject **, size_t, PyObject *)
-    unsigned long Py_TPFLAGS_HAVE_VECTORCALL
-    Py_ssize_t PyVectorcall_NARGS(size_t)
-    object PyVectorcall_Call(object, object, object)
-    object PyObject_Vectorcall(object, PyObject **, size_t, PyObject *)
-
 cdef enum:
     TEMPLATES = 1024  # of a function; beyond them all are forgotten
 
 
-cdef class Recorded:
+cdef class Recorded(Quick):
     """function, with its templates; see `recorded`."""
-    cdef vectorcallfunc vectorcall
-    cdef object function
     cdef dict known
-    cdef dict __dict__
-
-    def __repr__(self):
-        return repr(self.function)
-
-    def __reduce__(self):
-        return self.__qualname__  # pickled by name, as functions are
 
 
 cdef tuple _key(PyObject **args, Py_ssize_t count, PyObject *names):
@@ -165,10 +144,3 @@ def recorded(function):
     cdef Recorded made = Recorded.__new__(Recorded)
     made.function, made.known, made.vectorcall = function, {}, _call
     return functools.update_wrapper(made, function)
-
-
-cdef Recorded _sample = Recorded.__new__(Recorded)
-cdef PyTypeObject *_type = <PyTypeObject *>Recorded
-_type.tp_vectorcall_offset = <char *>&_sample.vectorcall - <char *><PyObject *>_sample
-_type.tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL
-_type.tp_call = PyVectorcall_Call

@@ -1,8 +1,10 @@
 # cython: language_level=3
+from charl.engine cimport realize as engine
+from charl.graph cimport held
+from charl.graph cimport node as graph
 from charl.graph.node cimport Node
-from charl.tensor.handle cimport Tensor
+from charl.tensor.handle cimport Tensor, blank
 
-cdef Tensor wrapped(Node node)
 cdef Node shown(Tensor view)
 cdef int keep(Tensor tensor, Node node) except -1
 cdef Node demand(Tensor tensor)
@@ -11,6 +13,16 @@ cdef int replace(Tensor root, Node node) except -1
 cdef int write(Tensor tensor, Node value) except -1
 cdef Tensor copied(Tensor tensor)
 cdef object scalar_of(Tensor tensor)
+
+
+cdef inline Tensor wrapped(Node node):
+    """A new root on node; computes it, or flushes, where pending work must be bounded."""
+    cdef Tensor tensor = blank()
+    tensor.node = node
+    held.acquire(node)
+    if node.depth > engine.PENDING_LIMIT or graph.PRESSURE:
+        engine.bound_pending(node, engine.PENDING_LIMIT)
+    return tensor
 
 
 cdef inline Node current(Tensor tensor):

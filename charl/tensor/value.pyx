@@ -10,24 +10,15 @@ from cpython.object cimport PyObject
 from charl.core cimport infer
 from charl.engine cimport leaves
 from charl.engine cimport realize as engine
+from charl.graph cimport held
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.tensor cimport export, views
-from charl.tensor.handle cimport Tensor, blank
+from charl.tensor.handle cimport Tensor
 from charl.tensor.operands cimport POSITIVE
 from charl.tensor.views cimport View
 
 from charl.tensor.operands import elsewhere
-
-
-cdef Tensor wrapped(Node node):
-    """A new root on node; computes it, or flushes, where pending work must be bounded."""
-    cdef Tensor tensor = blank()
-    tensor.node = node
-    graph.acquire(node)
-    if node.depth > engine.PENDING_LIMIT or graph.PRESSURE:
-        engine.bound_pending(node, engine.PENDING_LIMIT)
-    return tensor
 
 
 cdef Node shown(Tensor tensor):
@@ -61,10 +52,10 @@ cdef int replace(Tensor root, Node node) except -1:
     cdef Node old = root.node
     if node.device != old.device:
         node = _beside(node, old)
-    graph.acquire(node)
+    held.acquire(node)
     root.node = node
     root.version += 1
-    graph.release(<PyObject *>old)
+    held.release(<PyObject *>old)
     old = None
     if node.depth > engine.PENDING_LIMIT or graph.PRESSURE:
         engine.bound_pending(node, engine.PENDING_LIMIT)
@@ -111,5 +102,5 @@ cdef Tensor copied(Tensor tensor):
     """A root of the same value, which nobody outside can change."""
     cdef Node node = current(tensor)
     if node.depth >= graph.BORROWED:  # borrowed memory may change under us
-        node = graph.new(POSITIVE, node.dtype, node.shape, (node,)) if node.dtype else node
+        node = graph.new1(POSITIVE, node.dtype, node.shape, node) if node.dtype else node
     return wrapped(node)

@@ -130,14 +130,14 @@ cdef Box _new_box(tuple shape, object index):
 
 cdef Node box_shown(Box box, Node root):
     """What a box shows of a root's value."""
-    cdef Node node = graph.new(graph.SLICE, root.dtype, box.shape, (root,))
+    cdef Node node = graph.new1(graph.SLICE, root.dtype, box.shape, root)
     node.extra = box.extra
     return node
 
 
 cdef Node box_updated(Box box, Node root, Node value):
     """The root's value with value, of the box's shape, stored in the box."""
-    cdef Node node = graph.new(graph.UPDATE, root.dtype, root.shape, (root, value))
+    cdef Node node = graph.new2(graph.UPDATE, root.dtype, root.shape, root, value)
     node.extra, node.attr_id = box.stored, box.stored_id
     return node
 
