@@ -9,7 +9,7 @@ import pytest
 
 from charl.core.dtypes import BY_SHORT
 from charl.ops import cgen
-from charl.ops.loops import index, loops
+from charl.ops.loops import loops
 from charl.ops.table import OPS
 from charl.ops.trace import expansion
 
@@ -85,8 +85,8 @@ def test_loops_equal_their_expansions(library, clone):
 
 def test_loops_of_all_ops_and_dtypes():
     """Each element-wise row has a loop for each dtype that it takes."""
-    known = index()
-    assert list(known.values()) == list(range(len(loops())))
+    known = set(loops())
+    assert len(known) == len(loops())
     for row in OPS.values():
         if row.group == "elementwise" and row.name not in ("cast", "where", "philox"):
             for dtype in BY_SHORT.values():
