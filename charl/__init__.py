@@ -180,7 +180,7 @@ with _locate.uncollected():
     from charl.tensor import recorded as _recorded
 
 _install()
-__getattr__ = _members(
+_members(
     globals(),
     {
         "nn": ("charl.nn",),
