@@ -8,10 +8,14 @@ border that it wants in the buffer before last, and overwrites that one: sweeps 
 
 from __future__ import annotations
 
+from charl.core.dtypes import BY_SHORT
 from charl.schedule.prepare import SEEN, Graph
 from charl.schedule.sizes import Number, product, same
 
 Slab = tuple[tuple[Number, ...], tuple[Number, ...]]  # start, shape
+# Bytes of a row up to which all of it is copied: it lies in few lines of memory, and its first and
+# last elements in two of them.
+SHORT = 256
 
 
 def turn(graph: Graph, at: int) -> list[int] | None:
@@ -60,6 +64,9 @@ def _slabs(graph: Graph, at: int, base: int) -> list[tuple[tuple, tuple[Number, 
     start, step, shape = v.sizes[:rank], v.sizes[rank : 2 * rank], v.sizes[2 * rank :]
     if not all(same(n, 1) for n in step) or not product(shape) * 2 >= product(whole):
         return []
+    ends = shape[-1] < whole[-1]
+    if ends and rank > 1 and whole[-1] * BY_SHORT[v.dtype].itemsize <= SHORT:
+        return [(((0,) * rank,), whole)]
     result = []
     for axis in range(rank):
         rest = whole[axis] - start[axis] - shape[axis]
