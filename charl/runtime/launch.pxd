@@ -2,6 +2,7 @@
 from libc.stdint cimport int32_t, int64_t
 
 from charl.runtime.abi cimport charl_error_t, charl_kernel_t, charl_launch_t
+from charl.runtime.chain cimport chain_t
 from charl.runtime.shares cimport timing_t
 
 cdef enum:  # Program.state
@@ -45,24 +46,6 @@ ctypedef struct step_t:
     int32_t first_alloc, last_alloc, first_commit, last_commit, first_free, last_free
     timing_t timing
     int32_t chain          # 1 + the number of the chain that starts here; -1 where its first step does this one too
-
-ctypedef struct link_t:    # a step of a chain
-    charl_kernel_t fn
-    const void *code
-    const int64_t *params
-    void **buffers
-    const int64_t *strips  # for each buffer: where in the thread's strips it lies, or -1
-    const int64_t *chunks  # and the bytes of an item
-    int64_t units          # of an item
-    int32_t nbuffers
-
-ctypedef struct chain_t:   # steps that are done together, item by item
-    link_t *links
-    int64_t items
-    int64_t pointer_bytes  # of a thread's own buffer pointers
-    int64_t strip_bytes    # of one item of all that only the chain reads
-    int32_t first
-    int32_t count
 
 ctypedef struct slot_t:
     int32_t kind           # of the memory: leaf where it is another node's value

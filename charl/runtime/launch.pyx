@@ -13,6 +13,7 @@ from libc.stdint cimport int32_t, int64_t, uintptr_t
 
 from charl.core.ints cimport PyTuple_GET_ITEM
 from charl.runtime.abi cimport CHARL_ABI, CHARL_ENOMEM, charl_error_t, charl_kernel_t, charl_launch_t
+from charl.runtime.chain cimport chain_t, link_t, read_t, run_chain
 from charl.runtime.pool cimport pool_alloc, pool_free
 from charl.runtime.shares cimport is_alone, launched, threads_for
 from charl.runtime.threads cimport num_threads
@@ -111,7 +112,7 @@ cdef class Plan:
     """steps: (program, slot numbers, modes, params, patches, units, work, scratch, sites) each.
 
     slots: (kind, node, alias, nbytes) each, as charl.schedule.plan states them; modes are "in", "out" or "inout".
-    chains: (first step, number of steps, items, slots of which only one item a thread is held at a time) each.
+    chains: as charl.schedule.chain states them, of slots, one item of which a thread holds at a time.
     """
 
     def __init__(self, list steps, list slots, int nnodes, chains=()):
@@ -214,25 +215,33 @@ cdef class Plan:
 
     cdef int link(self, object chains) except -1:
         """Lays out what chains need at a launch."""
-        cdef Py_ssize_t buffers = 0, links = 0
+        cdef Py_ssize_t numbers = 0, links = 0, nreads = 0
         cdef int64_t *at
         cdef link_t *link
+        cdef read_t *read
         cdef chain_t *chain
         cdef step_t *st
         cdef int k, j, number
-        for first, count, _, _ in chains:
+        for first, count, _, _, _, _, _, reads in chains:
             links += count
-            for k in range(first, first + count):
-                buffers += self.steps[k].nbuffers
-        self.chain_block = PyMem_Calloc(1, len(chains) * sizeof(chain_t) + links * sizeof(link_t) + 16 * buffers)
+            nreads += len(reads)
+            numbers += sum([2 * self.steps[k].nbuffers for k in range(first, first + count)])
+            numbers += sum([2 * len(outer) for *_, outer in reads])
+        self.chain_block = PyMem_Calloc(
+            1, len(chains) * sizeof(chain_t) + links * sizeof(link_t) + nreads * sizeof(read_t) + 8 * numbers
+        )
         if self.chain_block == NULL:
             raise MemoryError("charl.runtime.launch: no memory for a plan")
         self.chains = <chain_t *>self.chain_block
         link = <link_t *>(self.chains + len(chains))
-        at = <int64_t *>(link + links)
-        for number, (first, count, items, slots) in enumerate(chains):
+        read = <read_t *>(link + links)
+        at = <int64_t *>(read + nreads)
+        for number, (first, count, items, slots, inmost, resting, pieces, reads) in enumerate(chains):
             chain = &self.chains[number]
             chain.links, chain.items, chain.first, chain.count = link, items, first, count
+            chain.extent, chain.inside = inmost
+            chain.resting, chain.pieces = resting, pieces
+            chain.reads, chain.nreads = read, len(reads)
             places = {}
             for slot in slots:
                 places[slot] = chain.strip_bytes
@@ -248,7 +257,16 @@ cdef class Plan:
                 at += 2 * st.nbuffers
                 chain.pointer_bytes += st.nbuffers * sizeof(void *)
                 link += 1
-            chain.pointer_bytes = (chain.pointer_bytes + 63) // 64 * 64
+            for step, arg, offset, rows, apart, nbytes, outer in reads:
+                read.link, read.arg, read.offset = step, arg, offset
+                read.rows, read.apart, read.lines = rows, apart, (nbytes + 63) // 64
+                read.each = (rows + pieces - 1) // pieces
+                read.outer, read.naxes = at, len(outer)
+                for extent, stride in outer:
+                    at[0], at[1] = extent, stride
+                    at += 2
+                read += 1
+            chain.pointer_bytes = (chain.pointer_bytes + chain.nreads * sizeof(void *) + 63) // 64 * 64
         return 0
 
     cdef int prepare(self, bint machine) except -1:
@@ -357,7 +375,7 @@ cdef class Plan:
                 work += self.steps[k + j].work * (<Program>self.programs[k + j]).weight
                 nanoseconds += estimate(<Program>self.programs[k + j], self.steps[k + j].work, machine)
             per_thread += chain.pointer_bytes + chain.strip_bytes
-            fn, launch.code = _run_chain, chain
+            fn, launch.code = run_chain, chain
         launch.abi = CHARL_ABI
         launch.thread = 0
         launch.nthreads = 1
@@ -425,37 +443,6 @@ cdef int _reuse(Plan plan, list steps) except -1:
     for k in range(plan.nslots):
         root = plan.slots[k].root
         plan.slots[k].root = serves.get(root, root)
-    return 0
-
-
-cdef int32_t _run_chain(charl_launch_t *launch, int64_t begin, int64_t end) noexcept nogil:
-    """All steps of a chain for items [begin, end), one item after the other: what one step makes of it, the next finds
-    in the cache. Kernels index as if the whole were there, so a strip's address is that of item 0.
-    """
-    cdef chain_t *chain = <chain_t *>launch.code
-    cdef link_t *link
-    cdef charl_launch_t local = launch[0]
-    cdef void **pointers
-    cdef char *strips = launch.scratch + chain.pointer_bytes
-    cdef int64_t item
-    cdef int32_t code
-    cdef int k, j
-    local.scratch = strips + chain.strip_bytes
-    local.scratch_bytes = launch.scratch_bytes - chain.pointer_bytes - chain.strip_bytes
-    for item in range(begin, end):
-        pointers = <void **>launch.scratch
-        for k in range(chain.count):
-            link = &chain.links[k]
-            for j in range(link.nbuffers):
-                pointers[j] = link.buffers[j]
-                if link.strips[j] >= 0:
-                    pointers[j] = strips + link.strips[j] - item * link.chunks[j]
-            local.buffers, local.params, local.code = pointers, link.params, link.code
-            code = link.fn(&local, item * link.units, (item + 1) * link.units)
-            if code:
-                launch.error = local.error
-                return code
-            pointers += link.nbuffers
     return 0
 
 

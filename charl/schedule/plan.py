@@ -54,11 +54,11 @@ class BoundStep(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """`chains` are (first step, number of steps, items, slots held one item at a time)."""
+    """`chains` are Chains as plain tuples, of slots in place of vertices and of plain numbers."""
 
     steps: tuple[BoundStep, ...]
     nbytes: tuple[int, ...]
-    chains: tuple[tuple[int, int, int, tuple[int, ...]], ...]
+    chains: tuple[tuple, ...]
 
 
 class Schedule(NamedTuple):
@@ -158,7 +158,9 @@ def _binder(
             f"        BoundStep(({params}), {scalars}, {group.units}, {group.work}, {group.scratch}),"
         )
     lines.append("    ), (" + "".join(f"{n}, " for n in sizes) + "), (")
-    lines += [f"        ({c.first}, {c.count}, {c.items}, {c.vertices})," for c in linked]
+    for c in linked:
+        reads = tuple(map(tuple, c.reads))
+        lines.append(f"        {(*c[:-1], reads)},")
     lines.append("    ))")
     space: dict = {"Bound": Bound, "BoundStep": BoundStep}
     exec(compile("\n".join(lines), "<charl bind>", "exec"), space)
