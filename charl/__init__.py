@@ -182,7 +182,7 @@ with _uncollected():
     from charl.tensor import recorded as _recorded
 
 _install()
-__getattr__ = _members(
+_members(
     globals(),
     {
         "nn": ("charl.nn",),
