@@ -29,7 +29,7 @@ compound    operands    attrs: a Template, whose Nodes it stands for; no op of t
 
 cimport cython
 from cpython.object cimport PyObject, PyTypeObject, destructor
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 
@@ -41,7 +41,6 @@ from charl.core import infer as infer_tables
 from charl.ops import table
 
 cdef enum:
-    KEPT = 256
     STORED = 3  # what an update adds to the depth of its base, or a quarter of the chain in between
 
 cdef dict _ATTR_IDS = {}
@@ -103,14 +102,12 @@ cdef class Node:
 
 # Dead Nodes for the next ones, as Node.__new__ makes them but for `shape`. Cython's freelists clear every field twice
 # and save and restore the error in flight around a __dealloc__: 130 instructions more a Node.
-cdef PyObject *_kept[KEPT]
-cdef int _kept_count = 0
 cdef destructor _free = (<PyTypeObject *>Node).tp_dealloc
 
 
 cdef void _dealloc(PyObject *self) noexcept:
     """Node's tp_dealloc. A chain is freed by a loop: sources that die with a Node wait, linked by `older`."""
-    global _kept_count
+    global KEPT_COUNT
     cdef PyObject *next_one
     cdef PyObject *source
     cdef Py_ssize_t k
@@ -128,11 +125,11 @@ cdef void _dealloc(PyObject *self) noexcept:
         Py_SET_REFCNT(self, 1)  # for what follows an object like others
         _clear(<Node>self)
         Py_SET_REFCNT(self, 0)
-        if _kept_count == KEPT:
+        if KEPT_COUNT == MOST_KEPT:
             _free(self)
         else:
-            _kept[_kept_count] = self
-            _kept_count += 1
+            KEPT[KEPT_COUNT] = self
+            KEPT_COUNT += 1
         self = next_one
 
 
@@ -147,22 +144,11 @@ cdef inline void _clear(Node node) noexcept:
         node.value = None
     if node.extra is not None:
         node.extra = None
-    node.bits = 0
-    node.mark = node.wanted = 0
     node.device = node.flags = 0
     node.depth = node.attr_id = 0
 
 
 (<PyTypeObject *>Node).tp_dealloc = _dealloc
-
-
-cdef inline Node _blank():
-    """A Node without shape and sources."""
-    global _kept_count
-    if _kept_count == 0:
-        return Node.__new__(Node)
-    _kept_count -= 1
-    return <Node>again(_kept[_kept_count])
 
 
 def table_name(int op):
@@ -171,11 +157,6 @@ def table_name(int op):
 
 
 _NAMES = [*table.OPS, "compound"]
-
-
-cdef inline PyObject *_referred(Node node) noexcept:
-    Py_INCREF(node)
-    return <PyObject *>node
 
 
 cdef int _take_sources(Node node, tuple src) except -1:
@@ -187,7 +168,7 @@ cdef int _take_sources(Node node, tuple src) except -1:
         if node.sources == NULL:
             raise MemoryError("charl.graph: no memory for a node")
     for k in range(count):
-        node.sources[k] = _referred(<Node>PyTuple_GET_ITEM(<PyObject *>src, k))
+        node.sources[k] = referred(<Node>PyTuple_GET_ITEM(<PyObject *>src, k))
     node.count = count
     return 0
 
@@ -207,7 +188,7 @@ cdef void _drop_sources(Node node) noexcept:
         free(sources)
 
 
-cdef inline int _inherit(Node node) noexcept:
+cdef int inherit(Node node) noexcept:
     """Gives node its depth. Returns 0, or something else where a source is on a GPU."""
     cdef int deepest = -1, devices = 0, first
     cdef Py_ssize_t k
@@ -225,60 +206,43 @@ cdef inline int _inherit(Node node) noexcept:
 
 cdef Node new(int op, int dtype, tuple shape, tuple src):
     """A Node without attrs and sizes."""
-    cdef Node node = _blank()
+    cdef Node node = blank()
     node.op = op
     node.dtype = dtype
     node.shape = shape
     _take_sources(node, src)
-    if _inherit(node):
-        _gather_devices(node)
+    if inherit(node):
+        gather_devices(node)
     return node
 
 
 cdef Node new1(int op, int dtype, tuple shape, Node a):
     """`new` of one source."""
-    cdef Node node = _blank()
+    cdef Node node = blank()
     node.op = op
     node.dtype = dtype
     node.shape = shape
     node.sources = node.few
-    node.few[0] = _referred(a)
+    node.few[0] = referred(a)
     node.count = 1
     node.depth = a.depth + 1
     node.device = a.device
     return node
 
 
-cdef Node new2(int op, int dtype, tuple shape, Node a, Node b):
-    """`new` of two."""
-    cdef Node node = _blank()
-    node.op = op
-    node.dtype = dtype
-    node.shape = shape
-    node.sources = node.few
-    node.few[0] = _referred(a)
-    node.few[1] = _referred(b)
-    node.count = 2
-    if op != UPDATE and not a.device | b.device:
-        node.depth = max(a.depth, b.depth) + 1
-    elif _inherit(node):
-        _gather_devices(node)
-    return node
-
-
 cdef Node new3(int op, int dtype, tuple shape, Node a, Node b, Node c):
     """`new` of three."""
-    cdef Node node = _blank()
+    cdef Node node = blank()
     node.op = op
     node.dtype = dtype
     node.shape = shape
     node.sources = node.few
-    node.few[0] = _referred(a)
-    node.few[1] = _referred(b)
-    node.few[2] = _referred(c)
+    node.few[0] = referred(a)
+    node.few[1] = referred(b)
+    node.few[2] = referred(c)
     node.count = 3
-    if _inherit(node):
-        _gather_devices(node)
+    if inherit(node):
+        gather_devices(node)
     return node
 
 
@@ -292,7 +256,7 @@ def set_mover(move):
     _move = move
 
 
-cdef int _gather_devices(Node node) except -1:
+cdef int gather_devices(Node node) except -1:
     """Puts a Node with a source on a GPU there. Sources that are free to move come along."""
     cdef Node source
     cdef int device = 0
@@ -306,7 +270,7 @@ cdef int _gather_devices(Node node) except -1:
     src = tuple([source if source.device else _moved(source, device, node.op) for source in src])
     _drop_sources(node)
     _take_sources(node, src)
-    _inherit(node)
+    inherit(node)
     return 0
 
 
@@ -344,7 +308,7 @@ cpdef Node put(Node node, int device):
 
 
 cdef Node new_const(int dtype, int64_t bits):
-    cdef Node node = _blank()
+    cdef Node node = blank()
     node.op = CONST
     node.dtype = dtype
     node.shape = _EMPTY
@@ -353,7 +317,7 @@ cdef Node new_const(int dtype, int64_t bits):
 
 
 cdef Node new_leaf(int dtype, tuple shape, object value):
-    cdef Node node = _blank()
+    cdef Node node = blank()
     node.op = LEAF
     node.dtype = dtype
     node.shape = shape

@@ -11,7 +11,7 @@ from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.tensor cimport interop, operands
 from charl.tensor.handle cimport Tensor
-from charl.tensor.operators cimport binary_node, product, unary_node
+from charl.tensor.operators cimport product, recorded, unary_node
 from charl.tensor.value cimport bare, current, dtype_of, keep, root_of, shape_of, wrapped
 
 import numpy
@@ -160,8 +160,8 @@ def binary(str name, x1, x2):
 
     Raises TypeError, ValueError or OverflowError, each naming what was wrong.
     """
-    cdef Node node = binary_node(_OPS[name], x1, x2)
-    return _refused(name, x1, x2) if node is None else wrapped(node)
+    found = recorded(_OPS[name], x1, x2, False)
+    return _refused(name, x1, x2) if found is None else found
 
 
 cdef object _refused(str name, object first, object second=None):

@@ -20,8 +20,10 @@ from charl.tensor.operands import NAMES
 cdef list _DTYPES = list(dtypes.ALL)
 
 
-cdef inline Node _binary_node(int op, object left, object right):
-    """The Node of a binary op, or None. The hot path: two Tensors of one dtype, or a Tensor and a Python scalar."""
+cdef object recorded(int op, object left, object right, bint as_node):
+    """A binary op's Node or its Tensor; None where an operand is none. The hot path: two Tensors of one dtype, or a
+    Tensor and a Python scalar.
+    """
     cdef Node a, b = None
     cdef tuple shape
     cdef int dtype
@@ -34,9 +36,9 @@ cdef inline Node _binary_node(int op, object left, object right):
             if b.dtype != dtype:
                 dtype = infer.PROMOTE[dtype][b.dtype]
                 if dtype != a.dtype and dtype != b.dtype or a.device | b.device:
-                    return _general(op, a, b)
+                    return _general(op, a, b, as_node)
             if infer.OPERAND[op][dtype] != dtype:
-                return _general(op, a, b)
+                return _general(op, a, b, as_node)
             if a.dtype != dtype:
                 a = operands.cast(a, dtype)
             elif b.dtype != dtype:
@@ -46,8 +48,9 @@ cdef inline Node _binary_node(int op, object left, object right):
         elif type(right) is float or type(right) is int:
             b = _beside(op, right, dtype)
         if b is not None:
-            return graph.new2(op, infer.RESULT[op][dtype], shape, a, b)
-    return _general(op, left, right)
+            a = graph.new2(op, infer.RESULT[op][dtype], shape, a, b)
+            return a if as_node else wrapped(a)
+    return _general(op, left, right, as_node)
 
 
 cdef Node _beside(int op, object number, int dtype):
@@ -61,21 +64,13 @@ cdef Node _beside(int op, object number, int dtype):
     return None
 
 
-cdef Node _general(int op, object left, object right):
+cdef object _general(int op, object left, object right, bint as_node):
+    cdef Node node
     if op == POW:
-        return operands.power(bare(left), bare(right))
-    return operands.general(op, (bare(left), bare(right)))
-
-
-cdef Node binary_node(int op, object left, object right):
-    """The Node of a binary op; None where an operand is none."""
-    return _binary_node(op, left, right)
-
-
-cdef object binary(int op, object left, object right):
-    """The Tensor of an operator, or NotImplemented."""
-    cdef Node node = _binary_node(op, left, right)
-    return NotImplemented if node is None else wrapped(node)
+        node = operands.power(bare(left), bare(right))
+    else:
+        node = operands.general(op, (bare(left), bare(right)))
+    return node if as_node or node is None else wrapped(node)
 
 
 cdef Node product_node(Node a, Node b):

@@ -10,7 +10,7 @@ from charl.core cimport infer
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.tensor.handle cimport Tensor
-from charl.tensor.operators cimport binary, unary
+from charl.tensor.operators cimport recorded, unary
 from charl.tensor.value cimport current, wrapped
 
 import functools
@@ -47,8 +47,8 @@ cdef object _unary(object callee, PyObject **args, size_t nargsf, PyObject *name
 cdef object _binary(object callee, PyObject **args, size_t nargsf, PyObject *names):
     cdef object found
     if names == NULL and PyVectorcall_NARGS(nargsf) == 2 and type(<object>args[0]) is Tensor:
-        found = binary((<Quick>callee).op, <object>args[0], <object>args[1])
-        if found is not NotImplemented:
+        found = recorded((<Quick>callee).op, <object>args[0], <object>args[1], False)
+        if found is not None:
             return found
     return PyObject_Vectorcall((<Quick>callee).function, args, nargsf, names)
 
