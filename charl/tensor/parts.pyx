@@ -1,21 +1,24 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """Parts of Tensors: indexing, reshaping and permuting, as views where NumPy gives views; assignment to parts."""
 
-from cpython.tuple cimport PyTuple_GET_SIZE
+from cpython.long cimport PyLong_AsLongLongAndOverflow
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from charl.core cimport infer
+from charl.core.ints cimport charl_int
 from charl.engine cimport leaves
 from charl.engine cimport realize as engine
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
-from charl.tensor cimport assign, indexing, interop, operands, views
+from charl.tensor cimport assign, boxes, indexing, interop, operands, views
+from charl.tensor.boxes cimport Box
 from charl.tensor.handle cimport Tensor, blank
 from charl.tensor.value cimport (
     bare, check_writable, current, dtype_of, keep, replace, root_of, shape_of, wrapped, write,
 )
-from charl.tensor.views cimport Box, View
+from charl.tensor.views cimport View
 
 from charl.core import shapes
 from charl.tensor.indexing import Advanced
@@ -28,9 +31,13 @@ cdef Tensor part(Tensor tensor, object index):
     cdef Box box
     if type(index) is Tensor:
         return wrapped(_selected(tensor, <Tensor>index))
-    box = None if tensor.view is not None else views.box_of(shape, index)
+    box = _box(tensor, shape, index)
     if box is not None:
-        return _boxed(tensor, box)
+        return _boxed(root_of(tensor), box)
+    made = _read(tensor, shape, index)
+    if made is not None:
+        return made
+    made = tensor
     found = indexing.basic(index, shape)
     if found is None:
         return wrapped(_gathered(tensor, index))
@@ -52,9 +59,9 @@ cdef int assign_part(Tensor tensor, object index, object value) except -1:
     cdef Tensor target = tensor
     cdef int dtype = dtype_of(tensor)
     cdef View mine
-    cdef Box box = None if tensor.view is not None else views.box_of(shape, index)
+    cdef Box box = _box(tensor, shape, index)
     if box is not None:
-        return _assign_box(tensor, box, value)
+        return _assign_box(root_of(tensor), box, value)
     found = indexing.basic(index, shape)
     check_writable(tensor)
     if found is None:
@@ -75,6 +82,13 @@ cdef int assign_part(Tensor tensor, object index, object value) except -1:
     return 0
 
 
+cdef inline Box _box(Tensor tensor, tuple shape, object index):
+    """The Box, in tensor's root, of an index; None where there is none."""
+    if tensor.view is None:
+        return boxes.of(shape, index)
+    return None if tensor.view.box is None else boxes.within(tensor.view.box, index)
+
+
 cdef int _assign_box(Tensor root, Box box, object value) except -1:
     """Stores value in a box of a root, as assign_part does."""
     cdef View view
@@ -84,7 +98,7 @@ cdef int _assign_box(Tensor root, Box box, object value) except -1:
         if view.base is root and box.steps == view.steps:
             return 0
     node = operands.fit(operands.stored(bare(value), root.node.dtype, root.node.device), box.shape, "setitem")
-    return replace(root, views.box_updated(box, root.node, node))
+    return replace(root, boxes.updated(box, root.node, node))
 
 
 cdef Tensor _boxed(Tensor root, Box box):
@@ -102,11 +116,43 @@ cdef Tensor _boxed(Tensor root, Box box):
 
 cdef tuple _strides(Tensor tensor):
     """Elements of the base from one index of an axis to the next."""
-    return views.c_strides(tensor.node.shape) if tensor.view is None else tensor.view.strides
+    return boxes.c_strides(tensor.node.shape) if tensor.view is None else tensor.view.strides
 
 
 cdef inline int64_t _offset(Tensor tensor):
     return 0 if tensor.view is None else tensor.view.offset
+
+
+cdef enum:
+    VIEWS = 512
+
+cdef dict _views = {}  # of roots, by (op, shape, what it gives): a program takes the same ones again and again
+
+
+cdef Tensor _known_view(Tensor tensor, int op, tuple given):
+    """The view of a root that the same movement of the same shape gave before; None where there is none."""
+    cdef View like, view
+    cdef Tensor made
+    if tensor.view is not None:
+        return None
+    like = <View>_views.get((op, tensor.node.shape, given))
+    if like is None:
+        return None
+    view = View.__new__(View)
+    view.base = tensor
+    view.shape, view.strides, view.steps, view.readonly = like.shape, like.strides, like.steps, like.readonly
+    made = blank()
+    made.view = view
+    return made
+
+
+cdef Tensor _new_view(Tensor tensor, int op, tuple given, tuple shape, object attrs, tuple strides):
+    """A view of tensor by one more movement, to be known if tensor is a root."""
+    if tensor.view is None:
+        if len(_views) >= VIEWS:
+            _views.clear()
+        _views[op, tensor.node.shape, given] = views.moved(None, op, shape, attrs, (), strides, 0)
+    return _view(tensor, op, shape, attrs, (), strides, _offset(tensor))
 
 
 cdef Tensor _view(Tensor tensor, int op, tuple shape, object attrs, tuple sizes, tuple strides, int64_t offset):
@@ -144,29 +190,38 @@ def view_reshape(Tensor x not None, tuple shape, copy=None):
 
     copy=False raises ValueError where a copy would be needed.
     """
-    cdef tuple here = shape_of(x)
-    found = shapes.reshape_strides(here, _strides(x), shape)
+    cdef Tensor known = _known_view(x, graph.RESHAPE, shape)
+    if known is not None:
+        return known
+    found = shapes.reshape_strides(shape_of(x), _strides(x), shape)
     if found is None:
         if copy is False:
             raise ValueError("reshape: unable to avoid creating a copy while reshaping")
         return wrapped(graph.make(graph.RESHAPE, dtype_of(x), shape, (current(x),)))
-    return _view(x, graph.RESHAPE, shape, None, (), found, _offset(x))
+    return _new_view(x, graph.RESHAPE, shape, shape, None, found)
 
 
 cdef Tensor permuted(Tensor x, tuple perm):
     """x with axes in the order perm: a view."""
-    cdef tuple shape = shape_of(x), strides = _strides(x)
-    return _view(
-        x, graph.PERMUTE, tuple([shape[p] for p in perm]), perm, (), tuple([strides[p] for p in perm]), _offset(x)
-    )
+    cdef Tensor known = _known_view(x, graph.PERMUTE, perm)
+    cdef tuple shape, strides
+    if known is not None:
+        return known
+    shape, strides = shape_of(x), _strides(x)
+    shape = tuple([shape[p] for p in perm])
+    return _new_view(x, graph.PERMUTE, perm, shape, perm, tuple([strides[p] for p in perm]))
 
 
 def view_expand(Tensor x not None, tuple shape):
     """x broadcast to shape, to which it must: a view, and as NumPy's one that cannot be written."""
-    cdef tuple here = shape_of(x), strides = _strides(x)
+    cdef Tensor known = _known_view(x, graph.EXPAND, shape)
+    cdef tuple here = shape_of(x), strides
     cdef Py_ssize_t k, new = len(shape) - len(here)
-    cdef list kept = [strides[k] if here[k] == shape[new + k] else 0 for k in range(len(here))]
-    return _view(x, graph.EXPAND, shape, None, (), (0,) * new + tuple(kept), _offset(x))
+    if known is not None:
+        return known
+    strides = _strides(x)
+    kept = [strides[k] if here[k] == shape[new + k] else 0 for k in range(len(here))]
+    return _new_view(x, graph.EXPAND, shape, shape, None, (0,) * new + tuple(kept))
 
 
 def view_permute(Tensor x not None, tuple perm):
@@ -174,18 +229,49 @@ def view_permute(Tensor x not None, tuple perm):
     return permuted(x, perm)
 
 
+cdef Tensor _read(Tensor tensor, tuple shape, object index):
+    """The element of a root that has its value, at ints that are in range; None for all else."""
+    cdef Node node = tensor.node
+    cdef Py_ssize_t n = PyTuple_GET_SIZE(shape), k
+    cdef bint many = type(index) is tuple
+    cdef object item = index
+    cdef int64_t at = 0, extent, place
+    cdef int overflow
+    if tensor.view is not None or node.value is None or node.depth >= graph.BORROWED or node.device:
+        return None
+    if n == 0 or n != (PyTuple_GET_SIZE(<tuple>index) if many else 1):
+        return None
+    for k in range(n):
+        if many:
+            item = <object>PyTuple_GET_ITEM(<tuple>index, k)
+        if type(item) is not int:
+            return None
+        extent = charl_int(PyTuple_GET_ITEM(shape, k))
+        place = PyLong_AsLongLongAndOverflow(item, &overflow)
+        if overflow or not -extent <= place < extent:
+            return None
+        at = at * extent + (place + extent if place < 0 else place)
+    return _at(node, at)
+
+
+cdef Tensor _at(Node node, int64_t place):
+    """The element at a place in the memory of a Node's value."""
+    cdef int size = infer.ITEMSIZE[node.dtype]
+    cdef int64_t bits = 0
+    memcpy(&bits, <char *>leaves.memory_of(node) + place * size, size)
+    return wrapped(graph.new_const(node.dtype, bits))
+
+
 cdef Tensor _element(Tensor tensor, tuple sizes):
     """One element, 0-d and never a view: read at once where the value is there, else a Node."""
     cdef Node node = current(tensor)
     cdef tuple shape = node.shape
     cdef Py_ssize_t k, n = PyTuple_GET_SIZE(shape)
-    cdef int64_t at = 0, bits = 0
-    cdef int size = infer.ITEMSIZE[node.dtype]
+    cdef int64_t at = 0
     if node.value is not None and node.depth < graph.BORROWED and node.device == 0:
         for k in range(n):
             at = at * <int64_t>shape[k] + <int64_t>sizes[k]
-        memcpy(&bits, <char *>leaves.memory_of(node) + at * size, size)
-        return wrapped(graph.new_const(node.dtype, bits))
+        return _at(node, at)
     node = graph.make(graph.SLICE, node.dtype, (1,) * n, (node,), None, sizes)
     return wrapped(graph.make(graph.RESHAPE, node.dtype, (), (node,)))
 
