@@ -35,7 +35,7 @@ from libc.stdlib cimport free, malloc
 
 from charl.core cimport infer
 from charl.core.ints cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, charl_int
-from charl.core.objects cimport Py_REFCNT, Py_SET_REFCNT, again
+from charl.core.objects cimport Py_REFCNT, Py_SET_REFCNT
 
 from charl.core import infer as infer_tables
 from charl.ops import table

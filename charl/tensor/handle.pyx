@@ -44,7 +44,11 @@ cdef extern from *:
     """
     bint has_weakrefs(Tensor) noexcept
 
+cdef enum:
+    FEW = 8
+
 cdef list _DTYPES = list(dtypes.ALL)
+cdef list _REVERSED = [tuple(range(n - 1, -1, -1)) for n in range(FEW)]
 cdef int[6] _COMPARE
 _COMPARE[Py_EQ], _COMPARE[Py_NE], _COMPARE[Py_LT] = EQUAL, NOT_EQUAL, LESS
 _COMPARE[Py_LE], _COMPARE[Py_GT], _COMPARE[Py_GE] = LESS_EQUAL, GREATER, GREATER_EQUAL
@@ -103,7 +107,8 @@ cdef class Tensor:
     @property
     def T(self):
         """A view with the axes in reverse order."""
-        return parts.permuted(self, tuple(reversed(range(len(shape_of(self))))))
+        cdef Py_ssize_t n = len(shape_of(self))
+        return parts.permuted(self, _REVERSED[n] if n < FEW else tuple(range(n - 1, -1, -1)))
 
     @property
     def mT(self):

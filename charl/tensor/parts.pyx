@@ -10,12 +10,13 @@ from charl.engine cimport leaves
 from charl.engine cimport realize as engine
 from charl.graph cimport node as graph
 from charl.graph.node cimport Node
-from charl.tensor cimport assign, indexing, interop, operands, views
+from charl.tensor cimport assign, boxes, indexing, interop, operands, views
+from charl.tensor.boxes cimport Box
 from charl.tensor.handle cimport Tensor, blank
 from charl.tensor.value cimport (
     bare, check_writable, current, dtype_of, keep, replace, root_of, shape_of, wrapped, write,
 )
-from charl.tensor.views cimport Box, View
+from charl.tensor.views cimport View
 
 from charl.core import shapes
 from charl.tensor.indexing import Advanced
@@ -28,9 +29,9 @@ cdef Tensor part(Tensor tensor, object index):
     cdef Box box
     if type(index) is Tensor:
         return wrapped(_selected(tensor, <Tensor>index))
-    box = None if tensor.view is not None else views.box_of(shape, index)
+    box = _box(tensor, shape, index)
     if box is not None:
-        return _boxed(tensor, box)
+        return _boxed(root_of(tensor), box)
     found = indexing.basic(index, shape)
     if found is None:
         return wrapped(_gathered(tensor, index))
@@ -52,9 +53,9 @@ cdef int assign_part(Tensor tensor, object index, object value) except -1:
     cdef Tensor target = tensor
     cdef int dtype = dtype_of(tensor)
     cdef View mine
-    cdef Box box = None if tensor.view is not None else views.box_of(shape, index)
+    cdef Box box = _box(tensor, shape, index)
     if box is not None:
-        return _assign_box(tensor, box, value)
+        return _assign_box(root_of(tensor), box, value)
     found = indexing.basic(index, shape)
     check_writable(tensor)
     if found is None:
@@ -75,6 +76,13 @@ cdef int assign_part(Tensor tensor, object index, object value) except -1:
     return 0
 
 
+cdef inline Box _box(Tensor tensor, tuple shape, object index):
+    """The Box, in tensor's root, of an index; None where there is none."""
+    if tensor.view is None:
+        return boxes.of(shape, index)
+    return None if tensor.view.box is None else boxes.within(tensor.view.box, index)
+
+
 cdef int _assign_box(Tensor root, Box box, object value) except -1:
     """Stores value in a box of a root, as assign_part does."""
     cdef View view
@@ -84,7 +92,7 @@ cdef int _assign_box(Tensor root, Box box, object value) except -1:
         if view.base is root and box.steps == view.steps:
             return 0
     node = operands.fit(operands.stored(bare(value), root.node.dtype, root.node.device), box.shape, "setitem")
-    return replace(root, views.box_updated(box, root.node, node))
+    return replace(root, boxes.updated(box, root.node, node))
 
 
 cdef Tensor _boxed(Tensor root, Box box):
@@ -102,11 +110,43 @@ cdef Tensor _boxed(Tensor root, Box box):
 
 cdef tuple _strides(Tensor tensor):
     """Elements of the base from one index of an axis to the next."""
-    return views.c_strides(tensor.node.shape) if tensor.view is None else tensor.view.strides
+    return boxes.c_strides(tensor.node.shape) if tensor.view is None else tensor.view.strides
 
 
 cdef inline int64_t _offset(Tensor tensor):
     return 0 if tensor.view is None else tensor.view.offset
+
+
+cdef enum:
+    VIEWS = 512
+
+cdef dict _views = {}  # of roots, by (op, shape, what it gives): a program takes the same ones again and again
+
+
+cdef Tensor _known_view(Tensor tensor, int op, tuple given):
+    """The view of a root that the same movement of the same shape gave before; None where there is none."""
+    cdef View like, view
+    cdef Tensor made
+    if tensor.view is not None:
+        return None
+    like = <View>_views.get((op, tensor.node.shape, given))
+    if like is None:
+        return None
+    view = View.__new__(View)
+    view.base = tensor
+    view.shape, view.strides, view.steps, view.readonly = like.shape, like.strides, like.steps, like.readonly
+    made = blank()
+    made.view = view
+    return made
+
+
+cdef Tensor _new_view(Tensor tensor, int op, tuple given, tuple shape, object attrs, tuple strides):
+    """A view of tensor by one more movement, to be known if tensor is a root."""
+    if tensor.view is None:
+        if len(_views) >= VIEWS:
+            _views.clear()
+        _views[op, tensor.node.shape, given] = views.moved(None, op, shape, attrs, (), strides, 0)
+    return _view(tensor, op, shape, attrs, (), strides, _offset(tensor))
 
 
 cdef Tensor _view(Tensor tensor, int op, tuple shape, object attrs, tuple sizes, tuple strides, int64_t offset):
@@ -144,29 +184,38 @@ def view_reshape(Tensor x not None, tuple shape, copy=None):
 
     copy=False raises ValueError where a copy would be needed.
     """
-    cdef tuple here = shape_of(x)
-    found = shapes.reshape_strides(here, _strides(x), shape)
+    cdef Tensor known = _known_view(x, graph.RESHAPE, shape)
+    if known is not None:
+        return known
+    found = shapes.reshape_strides(shape_of(x), _strides(x), shape)
     if found is None:
         if copy is False:
             raise ValueError("reshape: unable to avoid creating a copy while reshaping")
         return wrapped(graph.make(graph.RESHAPE, dtype_of(x), shape, (current(x),)))
-    return _view(x, graph.RESHAPE, shape, None, (), found, _offset(x))
+    return _new_view(x, graph.RESHAPE, shape, shape, None, found)
 
 
 cdef Tensor permuted(Tensor x, tuple perm):
     """x with axes in the order perm: a view."""
-    cdef tuple shape = shape_of(x), strides = _strides(x)
-    return _view(
-        x, graph.PERMUTE, tuple([shape[p] for p in perm]), perm, (), tuple([strides[p] for p in perm]), _offset(x)
-    )
+    cdef Tensor known = _known_view(x, graph.PERMUTE, perm)
+    cdef tuple shape, strides
+    if known is not None:
+        return known
+    shape, strides = shape_of(x), _strides(x)
+    shape = tuple([shape[p] for p in perm])
+    return _new_view(x, graph.PERMUTE, perm, shape, perm, tuple([strides[p] for p in perm]))
 
 
 def view_expand(Tensor x not None, tuple shape):
     """x broadcast to shape, to which it must: a view, and as NumPy's one that cannot be written."""
-    cdef tuple here = shape_of(x), strides = _strides(x)
+    cdef Tensor known = _known_view(x, graph.EXPAND, shape)
+    cdef tuple here = shape_of(x), strides
     cdef Py_ssize_t k, new = len(shape) - len(here)
-    cdef list kept = [strides[k] if here[k] == shape[new + k] else 0 for k in range(len(here))]
-    return _view(x, graph.EXPAND, shape, None, (), (0,) * new + tuple(kept), _offset(x))
+    if known is not None:
+        return known
+    strides = _strides(x)
+    kept = [strides[k] if here[k] == shape[new + k] else 0 for k in range(len(here))]
+    return _new_view(x, graph.EXPAND, shape, shape, None, (0,) * new + tuple(kept))
 
 
 def view_permute(Tensor x not None, tuple perm):

@@ -37,6 +37,69 @@ def test_reads_and_writes(backend, shape):
                 assert np.array_equal(a.numpy(), want)
 
 
+ITEMS = [*PARTS, None, 0, -1, 2]
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 6), (3, 4, 5)])
+def test_ints_and_new_axes(shape):
+    x = np.arange(np.prod(shape), dtype="float32").reshape(shape)
+    for index in itertools.chain(
+        ITEMS, itertools.product(ITEMS, repeat=2), itertools.product([None, 1, PARTS[1]], repeat=4)
+    ):
+        items = index if isinstance(index, tuple) else (index,)
+        if sum(item is not None for item in items) > len(shape):
+            with pytest.raises(IndexError, match="too many"):
+                ch.asarray(x)[index]
+            continue
+        for _ in range(2):
+            a, want = ch.asarray(x) + 0, x.copy()
+            assert a[index].shape == want[index].shape
+            assert np.array_equal(a[index].numpy(), want[index])
+            a[index] = a[index] * 2  # aliases what it reads
+            want[index] = want[index] * 2
+            a[index] += 1
+            want[index] += 1
+            view = a[index]
+            if view.shape:
+                view *= 3
+                want[index] *= 3
+                assert np.array_equal(view[-1:].numpy(), want[index][-1:])
+            a[1:] += 1  # seen by the view
+            want[1:] += 1
+            assert np.array_equal(a.numpy(), want)
+            if view.shape:
+                assert np.array_equal(view.numpy(), want[index])
+
+
+def test_parts_of_parts():
+    x = np.arange(240).reshape(10, 24)
+    more = [slice(0, -1, 3), slice(None, None, 7), slice(4, 5), slice(5, 4), slice(1, None, 2**62)]
+    for first, second in itertools.product([*PARTS, *more], repeat=2):
+        for _ in range(2):
+            a, want = ch.asarray(x), x.copy()
+            assert np.array_equal(a[first][second].numpy(), x[first][second])
+            assert np.array_equal(a[:, first][1:, second][1:].numpy(), x[:, first][1:, second][1:])
+            a[first][second] += a[first][second][:1]
+            want[first][second] += want[first][second][:1].copy()
+            a[first, 1:][second, 2:] = -1
+            want[first, 1:][second, 2:] = -1
+            assert np.array_equal(a.numpy(), want)
+
+
+def test_what_is_no_box():
+    a, x = ch.asarray(np.arange(6).reshape(2, 3)), np.arange(6).reshape(2, 3)
+    for index in [(), ..., (..., 1), (1, ...), np.int64(1), True, False, (None,) * 5, (1, True)]:
+        assert np.array_equal(a[index].numpy(), x[index])
+    scalar = ch.asarray(3.0)
+    assert scalar[None].shape == (1,) and scalar[None, None].shape == (1, 1)
+    for wrong in (2, -3, (0, 3), (slice(1), 3), 2**70):
+        for _ in range(2):
+            with pytest.raises(IndexError):
+                a[wrong]
+            with pytest.raises(IndexError):
+                a[wrong] = 1
+
+
 def test_many_more_than_are_remembered():
     x = np.arange(3000)
     a = ch.asarray(x)
