@@ -1,11 +1,13 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """Parts of Tensors: indexing, reshaping and permuting, as views where NumPy gives views; assignment to parts."""
 
-from cpython.tuple cimport PyTuple_GET_SIZE
+from cpython.long cimport PyLong_AsLongLongAndOverflow
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from charl.core cimport infer
+from charl.core.ints cimport charl_int
 from charl.engine cimport leaves
 from charl.engine cimport realize as engine
 from charl.graph cimport node as graph
@@ -32,6 +34,10 @@ cdef Tensor part(Tensor tensor, object index):
     box = _box(tensor, shape, index)
     if box is not None:
         return _boxed(root_of(tensor), box)
+    made = _read(tensor, shape, index)
+    if made is not None:
+        return made
+    made = tensor
     found = indexing.basic(index, shape)
     if found is None:
         return wrapped(_gathered(tensor, index))
@@ -223,18 +229,49 @@ def view_permute(Tensor x not None, tuple perm):
     return permuted(x, perm)
 
 
+cdef Tensor _read(Tensor tensor, tuple shape, object index):
+    """The element of a root that has its value, at ints that are in range; None for all else."""
+    cdef Node node = tensor.node
+    cdef Py_ssize_t n = PyTuple_GET_SIZE(shape), k
+    cdef bint many = type(index) is tuple
+    cdef object item = index
+    cdef int64_t at = 0, extent, place
+    cdef int overflow
+    if tensor.view is not None or node.value is None or node.depth >= graph.BORROWED or node.device:
+        return None
+    if n == 0 or n != (PyTuple_GET_SIZE(<tuple>index) if many else 1):
+        return None
+    for k in range(n):
+        if many:
+            item = <object>PyTuple_GET_ITEM(<tuple>index, k)
+        if type(item) is not int:
+            return None
+        extent = charl_int(PyTuple_GET_ITEM(shape, k))
+        place = PyLong_AsLongLongAndOverflow(item, &overflow)
+        if overflow or not -extent <= place < extent:
+            return None
+        at = at * extent + (place + extent if place < 0 else place)
+    return _at(node, at)
+
+
+cdef Tensor _at(Node node, int64_t place):
+    """The element at a place in the memory of a Node's value."""
+    cdef int size = infer.ITEMSIZE[node.dtype]
+    cdef int64_t bits = 0
+    memcpy(&bits, <char *>leaves.memory_of(node) + place * size, size)
+    return wrapped(graph.new_const(node.dtype, bits))
+
+
 cdef Tensor _element(Tensor tensor, tuple sizes):
     """One element, 0-d and never a view: read at once where the value is there, else a Node."""
     cdef Node node = current(tensor)
     cdef tuple shape = node.shape
     cdef Py_ssize_t k, n = PyTuple_GET_SIZE(shape)
-    cdef int64_t at = 0, bits = 0
-    cdef int size = infer.ITEMSIZE[node.dtype]
+    cdef int64_t at = 0
     if node.value is not None and node.depth < graph.BORROWED and node.device == 0:
         for k in range(n):
             at = at * <int64_t>shape[k] + <int64_t>sizes[k]
-        memcpy(&bits, <char *>leaves.memory_of(node) + at * size, size)
-        return wrapped(graph.new_const(node.dtype, bits))
+        return _at(node, at)
     node = graph.make(graph.SLICE, node.dtype, (1,) * n, (node,), None, sizes)
     return wrapped(graph.make(graph.RESHAPE, node.dtype, (), (node,)))
 

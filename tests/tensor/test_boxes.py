@@ -131,3 +131,24 @@ def test_errors():
         a[1:, 1:] = ch.zeros((3, 3))
     with pytest.raises(TypeError):
         a[1:, 1:] = "text"
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i1", "u8", "?", "f2"])
+def test_elements(dtype):
+    x = np.arange(24).reshape(2, 3, 4).astype(dtype)
+    a = ch.asarray(x)
+    for index in itertools.product([0, 1, -1, -2], [2, -3], [3, -4]):
+        assert a[index].shape == () and a[index].numpy().dtype == x.dtype
+        assert a[index].item() == x[index]
+    flat = ch.asarray(x.reshape(-1))
+    read = flat[5]
+    flat[5] = 0
+    assert (read.item(), flat[5].item(), flat[6].item()) == (x[0, 1, 1], 0, x[0, 1, 2])
+    for wrong in (24, -25, 2**63, -(2**63) - 1, 2**200):
+        with pytest.raises(IndexError):
+            flat[wrong]
+    for wrong in ((0, 0, 4), (0, -4, 0), (0, 0, 0, 0)):
+        with pytest.raises(IndexError):
+            a[wrong]
+    assert flat[True].shape == (1, 24) and flat[np.int8(3)].item() == x[0, 0, 3]
+    assert flat[::2][3].item() == x[0, 1, 2]
