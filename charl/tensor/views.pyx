@@ -12,6 +12,7 @@ from charl.graph cimport node as graph
 from charl.graph.node cimport Node
 from charl.tensor cimport boxes
 
+
 @cython.final
 @cython.no_gc
 @cython.freelist(64)
