@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from charl.codegen.digits import FIRST, PACK_AT, ROOM, SLACK, Tables, fill
 from charl.codegen.epilogue import Product, Run
-from charl.codegen.micro import MICRO, PASS, add, least, mul, run, sub
+from charl.codegen.micro import MICRO, PASS, WALKED, add, least, mul, run, sub
 from charl.codegen.packing import PACK, Panels
 from charl.codegen.text import Code, vector
 from charl.schedule.kernel import KC, TILE_I, TILE_J, Int
@@ -38,16 +38,21 @@ class Gemm(Product):
     def text(self) -> str:
         mr, nv, _ = self.tile
         (li, _, lk), (_, rj, rk) = self.contract.lhs.strides[-3:], self.contract.rhs.strides[-3:]
-        self.functions.micro()
-        if self.reads_rows:
+        if not self.walks_lhs:
+            self.functions.micro()
+        if self.reads_rows and not self.walks_lhs:
             self.functions.passes()
         for rows in (mr, mr // 2):
             for vectors in (nv, 1):
-                self.functions.edge(rows, vectors)
+                if self.walks_lhs:
+                    self.functions.walked(rows, vectors)
+                else:
+                    self.functions.edge(rows, vectors)
         if self.packs_late:
             Tables(self.functions).first(self.tile.nr)
         for side, width, across, along in (("lhs", mr, li, lk), ("rhs", self.tile.nr, rj, rk)):
-            self.packs(side, width, across, along)
+            if side == "rhs" or not self.walks_lhs:
+                self.packs(side, width, across, along)
         code = Code(self.module, "start")
         code.when(code.op("icmp slt i64 %begin, %end"), self._runs)
         code.do("ret i32 0")
@@ -59,6 +64,11 @@ class Gemm(Product):
     def packs_late(self) -> bool:
         """Whether a panel of rhs is packed where it is first multiplied."""
         return "rhs" in self.walked and self.in_place and self.native
+
+    @property
+    def walks_lhs(self) -> bool:
+        """Whether an lhs in digits is read where it lies: packing it takes longer than the product."""
+        return "lhs" in self.walked and "rhs" not in self.walked and self.in_place
 
     @property
     def reads_rows(self) -> bool:
@@ -208,11 +218,14 @@ class Gemm(Product):
                 room = self.scratch("lhs")
                 if "lhs" in self.walked:
                     self._fill(code, "lhs", "i", i, count)
-                code.when(code.op(f"xor i1 {this.direct}, true"), lambda c: (
-                    self._pack(c, "lhs", room, lhs, count, depth)))  # fmt: skip
+                if not self.walks_lhs:
+                    code.when(code.op(f"xor i1 {this.direct}, true"), lambda c: (
+                        self._pack(c, "lhs", room, lhs, count, depth)))  # fmt: skip
                 places = zip((lhs, li, lk), (room, "1", str(self.tile.mr)), ("ptr", "i64", "i64"))
                 left = [
-                    code.op(f"select i1 {this.direct}, {kind} {here}, {kind} {packed}")
+                    here
+                    if self.walks_lhs
+                    else code.op(f"select i1 {this.direct}, {kind} {here}, {kind} {packed}")
                     for here, packed, kind in places
                 ]
                 sums = self._sums(code, this, i)
@@ -230,7 +243,7 @@ class Gemm(Product):
         would take 128 bytes of a row at a time, and memory open another page for each.
         """
         block = this, left, rhs, sums, count, depth, more
-        if this.unpacked == "0" or not self.home:
+        if this.unpacked == "0" or not self.home or self.walks_lhs:
             self._panels(code, *block, seen)
             return
         rk, size = self.int(self.contract.rhs.strides[-1]), self.functions.size
@@ -304,10 +317,24 @@ class Gemm(Product):
                 rk = self.int(self.contract.rhs.strides[-1])
                 ldb = code.op(f"select i1 {there}, i64 {rk}, i64 {nr}")
             narrow = code.op(f"icmp sle i64 {wide}, {lanes}")
+            edge = "@walked" if self.walks_lhs else "@edge"
             whole, half = (
-                code.op(f"select i1 {narrow}, ptr @edge_{r}_1, ptr @edge_{r}_{nv}")
+                code.op(f"select i1 {narrow}, ptr {edge}_{r}_1, ptr {edge}_{r}_{nv}")
                 for r in (mr, mr // 2)
             )
+
+            def walked(code: Code, i: str) -> None:
+                high = least(code, sub(code, count, i), str(mr))
+                low = code.op(f"icmp sle i64 {high}, {mr // 2}")
+                micro = code.op(f"select i1 {low}, ptr {half}, ptr {whole}")
+                across, along = (self._offsets("lhs", axis) for axis in "ik")
+                across = code.op(f"getelementptr i64, ptr {across}, i64 {i}")
+                c = self.at(code, c0, add(code, mul(code, i, ldc), j))
+                run(code, micro, WALKED, a0, across, along, b, ldb, depth, c, ldc, high, wide, more)
+
+            if self.walks_lhs:
+                code.loop("0", count, mr, walked)
+                return
             inner = code.op(f"icmp eq i64 {wide}, {nr}")
             inner = code.op(f"select i1 {this.direct}, i1 false, i1 {inner}")
             most = code.op(f"select i1 {inner}, ptr @micro, ptr {whole}")

@@ -5,7 +5,9 @@
     @edge_R_V              likewise
         c[rows][columns] = a . b, where rows <= R and columns <= V vectors, and a lies anywhere: sr
         is the step from row to row, sk the step along k
-    @pass                  likewise: for a few steps of k, after those whose sums c holds, if `more`
+    @walked_R_V            (a, across, along, b, ldb, k, c, ldc, rows, columns, more)
+        likewise, of an a whose elements lie at offsets: of rows, and of steps along k (tables of i64)
+    @pass                  as @micro: for a few steps of k, after those whose sums c holds, if `more`
 
 `more` adds to what c holds. Strides count elements. Nothing outside of the arrays is read or
 written; without native masks an edge reads whole vectors of b.
@@ -20,6 +22,7 @@ from charl.core.dtypes import BY_SHORT
 from charl.core.named import NamedTuple
 
 MICRO = ("ptr", "i64", "i64", "ptr", "i64", "i64", "ptr", "i64", "i64", "i64", "i1")
+WALKED = ("ptr", "ptr", "ptr", "ptr", "i64", "i64", "ptr", "i64", "i64", "i64", "i1")
 PASS = 8  # steps of k at a time where few rows stream rhs: as many rows as processors follow
 NAMES = "a sr sk b ldb k c ldc rows columns more"
 
@@ -196,23 +199,41 @@ class Functions:
 
     def edge(self, rows: int, vectors: int) -> None:
         """Rows beyond the last repeat it, and are not stored."""
-        lanes, native = self.tile.lanes, self.ops.host.native_mask(self.size)
         code, body = Code(self.module, "entry"), Code(self.module, "loop")
-        masks = [self._mask(code, v * lanes) for v in range(vectors)]
         final = sub(code, "%rows", "1")
         lines = [
             self.at(code, "%a", mul(code, "%sr", least(code, str(r), final))) for r in range(rows)
-        ]
-        b = [
-            self.ops.load(body, self.dtype, self.at(body, "%row.b", str(v * lanes)), lanes, mask)
-            for v, mask in enumerate(masks if native else [None] * vectors)
         ]
         if rows < self.tile.mr:
             self._ahead(body)
         elif vectors == self.tile.nv:
             self._below(code, body)
         a = [(line, "%along") for line in lines]
-        totals = self._products(code, body, a, b, ("%along", "i64", "0", "%sk"))
+        step = "%along", "i64", "0", "%sk"
+        self._short(f"@edge_{rows}_{vectors}", MICRO, NAMES, code, body, a, step, vectors)
+
+    def walked(self, rows: int, vectors: int) -> None:
+        """As edge, by tables."""
+        code, body = Code(self.module, "entry"), Code(self.module, "loop")
+        final, lines = sub(code, "%rows", "1"), []
+        for r in range(rows):
+            entry = code.op(f"getelementptr i64, ptr %across, i64 {least(code, str(r), final)}")
+            lines.append(self.at(code, "%a", code.op(f"load i64, ptr {entry}, align 8")))
+        along = body.op("load i64, ptr %row.k, align 8")
+        step = "%row.k", "ptr", "%along", str(8 // self.size)
+        names = NAMES.replace("sr sk", "across along")
+        a, name = [(line, along) for line in lines], f"@walked_{rows}_{vectors}"
+        self._short(name, WALKED, names, code, body, a, step, vectors)
+
+    def _short(self, name, kinds, names, code, body, a, step, vectors: int) -> None:
+        """A micro-kernel for some of %rows and %columns, of a's elements as _products takes them."""
+        lanes, native = self.tile.lanes, self.ops.host.native_mask(self.size)
+        masks = [self._mask(code, v * lanes) for v in range(vectors)]
+        b = [
+            self.ops.load(body, self.dtype, self.at(body, "%row.b", str(v * lanes)), lanes, mask)
+            for v, mask in enumerate(masks if native else [None] * vectors)
+        ]
+        totals = self._products(code, body, a, b, step)
         code.branch("%more", "add", "store")
         for label in ("add", "store"):
             code.begin(label)
@@ -231,7 +252,7 @@ class Functions:
                     self.ops.store(code, self.dtype, total, at, lanes, mask)
             code.do("br label %end")
         code.begin("end")
-        self.define(f"@edge_{rows}_{vectors}", MICRO, NAMES, code)
+        self.define(name, kinds, names, code)
 
     def _mask(self, code: Code, first: int) -> str:
         """Which lanes of the columns from `first` on exist."""

@@ -71,8 +71,9 @@ def _conv(name, ndim, input, weight, bias, stride, padding, dilation, groups, da
         raise TypeError(f"{name}: input, weight and bias must have one dtype, got {kinds}")
     shapes = x.shape, w.shape, None if b is None else b.shape
     walk = _geometry(name, ndim, *shapes, stride, padding, dilation, groups)
-    # sums by element go along the channels where these are last; products want lines of columns
-    x = padded(x, walk.before, walk.after, last=last and _is_depthwise(w, walk))
+    # sums by element go along the channels where these are last; a GPU's products want lines of columns
+    last_in_copy = last and (_is_depthwise(w, walk) or x.device == "cpu")
+    x = padded(x, walk.before, walk.after, last=last_in_copy)
     y = _product(x, w, walk)
     if b is not None:
         y = y + b.reshape((-1, *(1,) * ndim))

@@ -148,7 +148,7 @@ def assemble(group) -> Lowered | None:
 
 
 def _contract(group, values: list[Val], lins: list[Lin], extents: dict) -> Lowered | None:
-    what = group.contract
+    what = _turned(group.contract, values) if group.graph.host else group.contract
     (left, lhs), (right, rhs) = what["lhs"], what["rhs"]
     digits = [
         (side, axis, _digits(lin, what[axis], extents))
@@ -203,6 +203,15 @@ def _contract(group, values: list[Val], lins: list[Lin], extents: dict) -> Lower
         tile.contract_scratch(dtype),
         numbering.sites,
     )
+
+
+def _turned(what: dict, values: list[Val]) -> dict:
+    """The product of the transposes, where that is what is stored row by row: its sums are the same."""
+    stores = [v.lin for v in values if v.op == "store" and v.lin is not None]
+    i, j = what["i"], what["j"]
+    if not (i and j) or not _along(i[-1], stores) or _along(j[-1], stores):
+        return what
+    return {**what, "lhs": what["rhs"], "rhs": what["lhs"], "i": j, "j": i}
 
 
 def _digits(lin: Lin, axes: list[int], extents: dict) -> list[tuple[int, Number, Number]]:

@@ -95,6 +95,14 @@ def test_epilogue_fuses_into_the_contraction():
     assert isinstance(schedule.steps[0].kernel, Contract)
 
 
+def test_a_product_that_is_stored_transposed_is_that_of_the_transposes():
+    product = Fake("matmul", "f64", (40, 50), (data(40, 30), data(30, 50)))
+    turned = Fake("permute", "f64", (50, 40), (product,), attrs=(1, 0))
+    for result in (product, turned):
+        kernel = check([elementwise("add", result, const(1))], launches=1).steps[0].kernel
+        assert isinstance(kernel, Contract) and kernel.epilogue[-1].attr.strides[-1] == 1
+
+
 def test_a_product_reads_windows_where_they_lie():
     """x (n, c, h, w), weights (o, c * kh * kw) and a bias: one kernel, and its columns in one piece."""
     x, w, b = data(2, 3, 7, 9), data(4, 18), data(4, 1, 1)
@@ -104,6 +112,11 @@ def test_a_product_reads_windows_where_they_lie():
     schedule = check([reshape(product, (2, 4, 6, 7))], launches=1)
     kernel = schedule.steps[0].kernel
     assert isinstance(kernel, Contract) and [d.axis for d in kernel.digits] == ["j", "k"]
+    last = Fake(
+        "permute", "f64", (2, 6, 7, 4), (reshape(product, (2, 4, 6, 7)),), attrs=(0, 2, 3, 1)
+    )
+    kernel = check([elementwise("add", last, const(1))], launches=1).steps[0].kernel
+    assert [(d.side, d.axis) for d in kernel.digits] == [("lhs", "i"), ("lhs", "k")]
     biased = elementwise("add", reshape(product, (2, 4, 6, 7)), b)
     check([elementwise("maximum", biased, const(0))], launches=1)
     cut = elementwise("add", reshape(product, (2, 4, 6, 7)), data(6, 1))
