@@ -168,6 +168,8 @@ cdef Box within(Box outer, object index):
     if outer.sliced is not outer.shape:
         return None
     items = _write(outer.shape, index, numbers)
+    if items == 0 or items != PyTuple_GET_SIZE(outer.shape):  # new axes are among them
+        return None
     for k in range(items):
         at = numbers + 4 * k
         if at[3] < 1:
@@ -183,7 +185,7 @@ cdef Box within(Box outer, object index):
         at[1] = charl_int(PyTuple_GET_ITEM(outer.sizes, k)) + at[3] * start
         at[3] *= step if count > 1 else 1
         at[2] = at[1] + at[3] * (count - 1) + 1
-    return _known(outer.origin, None, numbers, items, True) if items else None
+    return _known(outer.origin, None, numbers, items, True)
 
 
 cdef Node shown(Box box, Node root):

@@ -152,3 +152,24 @@ def test_elements(dtype):
             a[wrong]
     assert flat[True].shape == (1, 24) and flat[np.int8(3)].item() == x[0, 0, 3]
     assert flat[::2][3].item() == x[0, 1, 2]
+
+
+@pytest.mark.parametrize("shape", [(7,), (5, 6), (3, 4, 5)])
+def test_ints_and_new_axes_of_parts(shape):
+    x = np.arange(np.prod(shape)).reshape(shape)
+    for first in (slice(1, None), slice(None, None, 2), (slice(None), None), (None, slice(2))):
+        part = x[first]
+        for second in itertools.product(ITEMS, repeat=2):
+            if sum(item is not None for item in second) > part.ndim:
+                continue
+            try:
+                want = part[second]
+            except IndexError:
+                with pytest.raises(IndexError):
+                    ch.asarray(x)[first][second]
+                continue
+            a, b = ch.asarray(x), x.copy()
+            assert np.array_equal(a[first][second].numpy(), want)
+            a[first][second] = 9
+            b[first][second] = 9
+            assert np.array_equal(a.numpy(), b)
