@@ -66,11 +66,16 @@ class Body(Frame):
 
     def stage(self, at: Region) -> None:
         """One copy of the stage's body."""
-        for number, instr in enumerate(self.kernel.stages[at.stage].body, self.starts[at.stage]):
-            write = getattr(self, f"_{instr.op}", None) if instr.op in _OWN else self._table
-            value = write(at, number, instr)
-            if value is not None:
-                self.values[number] = value
+        for number, _ in enumerate(self.kernel.stages[at.stage].body, self.starts[at.stage]):
+            self.one(at, number)
+
+    def one(self, at: Region, number: int) -> None:
+        """One instruction."""
+        instr = self.kernel.stages[at.stage].body[number - self.starts[at.stage]]
+        write = getattr(self, f"_{instr.op}", None) if instr.op in _OWN else self._table
+        value = write(at, number, instr)
+        if value is not None:
+            self.values[number] = value
 
     def _table(self, at, number, instr):
         args = [self.value(at, a) for a in instr.args]

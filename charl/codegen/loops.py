@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from charl.codegen.body import Body, expansion_of
+from charl.codegen.body import expansion_of
 from charl.codegen.host import Host
+from charl.codegen.lazy import Lazy
 from charl.codegen.text import MEMORY, Code, iota, vector
 from charl.core.dtypes import BY_SHORT
 from charl.schedule.kernel import COLUMN_BLOCK, ROW_BLOCK, Instr, Kernel
@@ -20,7 +21,7 @@ SPLIT = 40  # primitives of a body that is written out without masks, too
 FAR = 4  # cost of a load of elements that are not consecutive
 
 
-class Loops(Body):
+class Loops(Lazy):
     """Writes one Kernel. Rows and Columns say how an outer index is walked."""
 
     most_lanes = 0  # of a vector
@@ -65,7 +66,7 @@ class Loops(Body):
 
     def _measure(self) -> tuple[list[int], list[int]]:
         """By stage: primitives, and bytes of the widest dtype that is computed in."""
-        costs, sizes = [], []
+        costs, sizes, pure = [], [], [0] * len(self.dtypes)
         for first, stage in zip(self.starts, self.kernel.stages):
             cost, size = 0, 1
             for number, instr in enumerate(stage.body, first):
@@ -74,11 +75,13 @@ class Loops(Body):
                 found = expansion_of(instr, self.dtypes)
                 used = (self.dtypes[number], *(found.dtypes if found else ()))
                 size = max(size, *(BY_SHORT[dtype].itemsize for dtype in used))
-                cost += (
-                    self._cost(instr) if found is None else sum(p.op != "const" for p in found.code)
-                )
+                if found is not None:
+                    pure[number] = sum(p.op != "const" for p in found.code)
+                cost += self._cost(instr) if found is None else pure[number]
             costs.append(cost)
             sizes.append(size)
+        if self.tier == "full":
+            self.put_off(pure)
         return costs, sizes
 
     def _cost(self, instr: Instr) -> int:

@@ -76,6 +76,84 @@ def mixed_widths(n, rng):
     return k, [values("i8", n, rng), values("f64", n, rng), np.zeros(n), np.zeros(n, bool)], [n]
 
 
+def rounds(body, x, limit, count):
+    """Rounds of x = where(x < limit, f(x), x), and what else takes the condition; the last x."""
+    for _ in range(count):
+        n = len(body)
+        body += [
+            ("less", "b1", (x, limit)),
+            ("mul", "f64", (x, x)),
+            ("add", "f64", (n + 1, limit)),
+            ("add", "f64", (n + 2, n + 1)),
+            ("mul", "f64", (n + 3, n + 2)),
+            ("where", "f64", (n, n + 4, x)),
+            ("where", "f64", (n, n + 4, limit)),  # goes along
+            ("tanh", "f64", (n + 5,)),
+            ("where", "f64", (n, x, n + 7)),  # the other side, which waits for the first
+            ("add", "f64", (n + 8, n + 6)),
+        ]
+        x = n + 9
+    return x
+
+
+def some_wanted(n, rng):
+    """Runs of elements of which all, none or some take a costly operand."""
+    x = values("f64", n, rng)
+    return np.where(
+        np.arange(n) // 40 % 3 == 0, x - 4.0, np.where(np.arange(n) // 40 % 3 == 1, x + 9.0, x)
+    )
+
+
+@case
+def wanted(n, rng):
+    """Costly operands of `where`: their conditions hold for all lanes, none, or some."""
+    body = [("load", "f64", (), Access(0, 0, (1,))), ("const", "f64", (), 0.5)]
+    x = rounds(body, 0, 1, 3)
+    body.append(("store", "f64", (x,), Access(1, 0, (1,))))
+    k = flat(args(("f64", "in"), ("f64", "out")), *body)
+    return k, [some_wanted(n, rng), np.zeros(n)], [n]
+
+
+@case
+def wanted_bits(n, rng):
+    """The same of bools and of a condition that is one for all lanes of a row."""
+    at = Access(0, 0, (P(1), 1))
+    body = [
+        ("load", "f64", (), at),
+        ("load", "f64", (), Access(1, 0, (1, 0))),
+        ("const", "f64", (), 0.0),
+        ("less", "b1", (0, 2)),
+        ("exp", "f64", (0,)),
+        ("less", "b1", (4, 1)),
+        ("where", "b1", (3, 5, 3)),
+        ("less", "b1", (1, 2)),
+        ("log", "f64", (1,)),
+        ("exp", "f64", (8,)),
+        ("where", "f64", (7, 1, 9)),
+        ("where", "f64", (6, 0, 10)),
+        ("store", "b1", (6,), Access(2, 0, (P(1), 1))),
+        ("store", "f64", (11,), Access(3, 0, (P(1), 1))),
+    ]
+    kinds = args(("f64", "in"), ("f64", "in"), ("b1", "out"), ("f64", "out"))
+    k = Kernel(kinds, (Axis(P(0)),), Axis(P(1)), "row", None, (loop(*body),))
+    arrays = [some_wanted(3 * n, rng), np.array([-1.0, 0.5, 2.0]), np.zeros(3 * n, bool)]
+    return k, [*arrays, np.zeros(3 * n)], [3, n]
+
+
+@case
+def wanted_columns(n, rng):
+    """In column order, down (37, n), before a sum."""
+    body = [("load", "f64", (), Access(0, 0, (1, P(0)))), ("const", "f64", (), 0.5)]
+    x = rounds(body, 0, 1, 2)
+    body.append(("reduce", "f64", (x,), "max"))
+    total = len(body) - 1
+    stages = (loop(*body), once(("store", "f64", (total,), Access(1, 0, (1, 0)))))
+    k = Kernel(
+        args(("f64", "in"), ("f64", "out")), (Axis(P(0)),), Axis(P(1)), "column", None, stages
+    )
+    return k, [some_wanted(37 * n, rng), np.zeros(n)], [n, 37]
+
+
 @case
 def strides(n, rng):
     """Reversed, broadcast, strided and shifted loads; a strided and a reversed store."""
