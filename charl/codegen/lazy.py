@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from charl.codegen.body import Body
 from charl.codegen.frame import Operand, Region
 from charl.codegen.host import Host
 from charl.codegen.text import REGISTER, vector
+from charl.core.named import NamedTuple
 from charl.schedule.kernel import Instr, Kernel
 
 LEAST = 4  # primitives behind a branch,
