@@ -133,6 +133,7 @@ def test_errors():
         a[1:, 1:] = "text"
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("dtype", ["f8", "f4", "i1", "u8", "?", "f2"])
 def test_elements(dtype):
     x = np.arange(24).reshape(2, 3, 4).astype(dtype)

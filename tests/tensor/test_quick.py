@@ -8,6 +8,8 @@ import pytest
 
 import charl as ch
 
+pytestmark = pytest.mark.cpu
+
 A = np.array([[1.5, -2.0, 0.0], [np.inf, 3.0, -0.0]])
 
 
