@@ -54,8 +54,8 @@ class Product(Body):
         self.home = home_of(contract)
         self.native = host.native_mask(self.functions.size)
         self.walked = {digits.side for digits in contract.digits}
-        # a number of rows that are packed at once
-        self.step = PACK_I // self.tile.mr * self.tile.mr
+        # rows that are packed at once: half as many of 8 bytes, which leave the rest of a 1 MiB cache to rhs
+        self.step = PACK_I * 4 // max(self.functions.size, 4) // self.tile.mr * self.tile.mr
 
     def scratch(self, name: str) -> str:
         def place() -> str:
