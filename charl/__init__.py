@@ -148,7 +148,6 @@ with _uncollected():
         searchsorted,
         where,
     )
-    from charl.api.sorting_functions import argsort, bincount, sort, top_k
     from charl.api.statistical_functions import (
         cumulative_prod,
         cumulative_sum,
@@ -193,6 +192,10 @@ _members(
         **{
             name: ("charl.api.set_functions", name)
             for name in ("isin", "unique_all", "unique_counts", "unique_inverse", "unique_values")
+        },
+        **{
+            name: ("charl.api.sorting_functions", name)
+            for name in ("argsort", "bincount", "sort", "top_k")
         },
     },
 )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from charl.api import build as b
 from charl.core import dtypes
 from charl.core.dtypes import DType, as_dtype
+from charl.core.named import NamedTuple
 from charl.tensor import Tensor, plain_cast, wrap
 
 

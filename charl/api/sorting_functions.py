@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from charl.api import build as b
+from charl.core.named import NamedTuple
 from charl.tensor import Tensor
 
 

@@ -22,7 +22,7 @@ else:
         __slots__ = ()
 
         def __init_subclass__(cls) -> None:
-            fields = cls._fields = tuple(cls.__annotations__)
+            fields = cls._fields = cls.__match_args__ = tuple(cls.__annotations__)
             defaults = tuple(cls.__dict__[name] for name in fields if name in cls.__dict__)
             code = _code(len(fields)).replace(co_varnames=("cls", *fields))
             cls.__new__ = FunctionType(code, {"new": tuple.__new__}, "__new__", defaults)
@@ -36,8 +36,11 @@ else:
             pairs = (f"{n}={v!r}" for n, v in zip(self._fields, self, strict=True))
             return f"{type(self).__name__}({', '.join(pairs)})"
 
+        def _asdict(self):
+            return dict(zip(self._fields, self, strict=True))
+
         def _replace(self, **named):
-            return type(self)(**dict(zip(self._fields, self, strict=True), **named))
+            return type(self)(**{**self._asdict(), **named})
 
 
 @cache

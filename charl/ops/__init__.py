@@ -10,4 +10,4 @@ from charl.ops import elementwise  # isort: split
 
 from charl.ops import approx, erf, inverse, special, trig  # isort: split
 
-from charl.ops import contract, indexing, movement, random, reduce, scan
+from charl.ops import random, structure
