@@ -84,8 +84,7 @@ typedef struct charl_value_t {
 typedef struct charl_program_t {
     uint32_t magic;
     int32_t version;
-    char ops_hash
-        [64]; /* of the op table whose loops it calls, filled up with 0; all 0: not checked */
+    char ops_hash[64]; /* of the table whose loops it calls, 0s behind; all 0: not checked */
     int32_t nbytes;
     int32_t order;
     int32_t nouter;  /* outer axes, in a column program without the last */
